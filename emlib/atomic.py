@@ -62,6 +62,7 @@ def explain_write_error(error: OSError, target: str | Path) -> OSError:
     reasons = {
         errno.ENOSPC: "the disk is full",
         errno.EDQUOT: "the disk quota is used up",
+        errno.EFBIG: "the file would be larger than is allowed",
         errno.EROFS: "the file system is read-only",
         errno.EACCES: "the folder is not writable for this user",
         errno.EPERM: "the folder is not writable for this user",

@@ -58,6 +58,18 @@ class Recipe(schema.Section):
         """The whole recipe as YAML, defaults included; `Recipe.from_mapping(yaml.safe_load(...))` reads it back."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
+    def with_overrides(self, overrides: Iterable[str] | Mapping[str, Any]) -> Recipe:
+        """This recipe with some values replaced, as `load_recipe` takes them.
+
+        Example:
+            >>> load_recipe("1_mitochondria_contours").with_overrides(["inference.overlap=0.25"]).inference.overlap
+            0.25
+        """
+        values = self.model_dump(mode="json")
+        for key, value in _parse_overrides(overrides):
+            values = _merge(values, _nest(key, value))
+        return Recipe.from_mapping(values, where=f"recipe {self.track} ({self.profile})")
+
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
         """Validate nested dictionaries (as YAML or JSON gives them).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -179,7 +179,16 @@ class ModelRecipe(Section):
     name: str = Field(description="a name of emlib.models.list_models()")
     in_channels: Positive = 1
     widths: tuple[Positive, ...] | None = Field(None, description="feature maps per level; None: as published")
+    input_mean: float = Field(0.0, description="intensity (0 to 1) that the network sees as 0")
+    input_std: Annotated[float, Field(gt=0)] = Field(1.0, description="intensity difference that it sees as 1")
     pretrained: str | None = Field(None, description="checkpoint folder whose weights training starts from")
+
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments of `emlib.models.build_model` that differ from the published network."""
+        options: dict[str, Any] = {} if self.widths is None else {"widths": list(self.widths)}
+        if (self.input_mean, self.input_std) != (0.0, 1.0):
+            options |= {"input_mean": self.input_mean, "input_std": self.input_std}
+        return options
 
 
 class OptimizerRecipe(Section):

@@ -176,9 +176,7 @@ def roi_align(
         counts = torch.full_like(sizes, sampling_ratio, dtype=torch.int64)
     else:
         counts = torch.ceil(sizes / bins).to(torch.int64).clamp(min=0)
-    groups, members = torch.unique(
-        torch.cat([boxes[:, :1].to(torch.int64), counts], 1), dim=0, return_inverse=True
-    )
+    groups, members = torch.unique(torch.cat([boxes[:, :1].to(torch.int64), counts], 1), dim=0, return_inverse=True)
     shape = (source.shape[1], pooled_height, pooled_width)
     parts, results = [rois.new_zeros(0, dtype=torch.int64)], [source.new_zeros((0, *shape))]
     for number, (image, columns, rows) in enumerate(groups.tolist()):

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "emlib"
-GROUND = {"atomic", "progress", "randomness", "formats"}
+GROUND = {"atomic", "progress", "randomness", "compilation", "formats"}
 ROOMS = {
     "atomic": set(),
     "progress": set(),
     "randomness": set(),
+    "compilation": set(),
     "environment": set(),
     "torchvision_hook": {"torchvision_operators"},
     "torchvision_operators": set(),

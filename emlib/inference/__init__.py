@@ -1,0 +1,25 @@
+"""Inference: predict volumes of any size window by window.
+
+Windows are laid over the volume, predicted (with flips and transposition if wanted), blended where they overlap and
+written plane by plane, so that memory does not grow with the volume and an interrupted run can go on.
+"""
+
+from emlib.inference.blending import BLENDINGS, blending_window
+from emlib.inference.from_recipe import predict_from_recipe
+from emlib.inference.symmetries import SYMMETRIES, ChannelRule, Symmetry, symmetries
+from emlib.inference.volume_prediction import predict_volume
+from emlib.inference.windows import WindowPlan, plan_windows, window_positions
+
+__all__ = [
+    "BLENDINGS",
+    "SYMMETRIES",
+    "ChannelRule",
+    "Symmetry",
+    "WindowPlan",
+    "blending_window",
+    "plan_windows",
+    "predict_from_recipe",
+    "predict_volume",
+    "symmetries",
+    "window_positions",
+]

@@ -1,0 +1,38 @@
+"""Apply a network as a recipe says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from emlib.inference.volume_prediction import predict_volume
+from emlib.recipe import Recipe
+from emlib.targets import channel_names
+from emlib.volume import Volume
+
+
+def predict_from_recipe(
+    model: nn.Module,
+    volume: Volume | np.ndarray | str | Path,
+    recipe: Recipe,
+    *,
+    out: str | Path | None = None,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+) -> np.ndarray | Volume:
+    """`predict_volume` with the settings of the recipe's section `inference` and the names of its targets as channels.
+
+    Args:
+        model: network with the output channels of the recipe's targets.
+        volume: (z, y, x) image.
+        recipe: its sections `inference` and `target` are used.
+        out, device, progress: as in `predict_volume`.
+
+    Returns:
+        (c, z, y, x): an array, or the Volume written to `out`.
+    """
+    settings, names = recipe.inference.model_dump(), channel_names(recipe.target.outputs)
+    return predict_volume(model, volume, **settings, channels=names, out=out, device=device, progress=progress)

@@ -1,0 +1,38 @@
+"""Checks at a network's door: its arguments, and the size of what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+
+def check_settings(name: str, in_channels: int, out_channels: int, widths: Sequence[int]) -> tuple[int, ...]:
+    """The widths as a tuple of ints, after a look at all three settings.
+
+    Raises:
+        ValueError: a channel number below 1, or widths that are not at least two whole numbers above 0.
+    """
+    for key, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}: {key} is {value!r}, but a whole number of at least 1 was expected.")
+    widths = tuple(widths)
+    whole = all(isinstance(width, int) and not isinstance(width, bool) and width > 0 for width in widths)
+    if len(widths) < 2 or not whole:
+        raise ValueError(f"{name}: widths is {list(widths)}, but at least two whole numbers above 0 were expected.")
+    return widths
+
+
+def check_input(name: str, image: torch.Tensor, in_channels: int, divisor: Sequence[int]) -> None:
+    """Refuse an image that the network cannot take.
+
+    Raises:
+        ValueError: not 5-D, an empty axis, another number of channels, or a size that the divisor does not divide.
+    """
+    shape = tuple(image.shape)
+    if image.ndim != 5 or 0 in shape:
+        raise ValueError(f"{name} was given an input of shape {shape}, but (N, C, Z, Y, X) was expected.")
+    if shape[1] != in_channels:
+        raise ValueError(f"{name} was given {shape[1]} channels, but it was built for {in_channels}.")
+    if any(size % step for size, step in zip(shape[2:], divisor, strict=True)):
+        raise ValueError(f"{name} was given (Z, Y, X) = {shape[2:]}, but they must be divisible by {tuple(divisor)}.")

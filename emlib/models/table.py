@@ -1,0 +1,80 @@
+"""The table of networks: name -> builder, and the function that builds one by name."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import nn
+
+from emlib.models.input_standardization import InputStandardization
+from emlib.models.rsunet import RSUNet
+from emlib.models.unet_residual_3d import ResidualUNet3D
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "rsunet": RSUNet,
+    "unet_residual_3d": ResidualUNet3D,
+}
+
+
+def list_models() -> list[str]:
+    """Names that `build_model` knows, in order.
+
+    Example:
+        >>> list_models()
+        ['rsunet', 'unet_residual_3d']
+    """
+    return sorted(MODELS)
+
+
+def build_model(
+    name: str,
+    *,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    input_mean: float = 0.0,
+    input_std: float = 1.0,
+    **options: Any,
+) -> nn.Module:
+    """Build a network with fresh weights, drawn from torch's global generator.
+
+    Args:
+        name: one of `list_models()`.
+        in_channels: channels of the image.
+        out_channels: channels of the prediction.
+        input_mean, input_std: the input x becomes (x - input_mean) / input_std before the first layer; the published
+            networks take it as it is.
+        options: further arguments of that network, for example `widths=(8, 12, 16)`.
+
+    Returns:
+        The network, in training mode, on the CPU: (N, in_channels, Z, Y, X) -> float32 probabilities
+        (N, out_channels, Z, Y, X). Its attribute `min_divisor` says by what (Z, Y, X) must be divisible.
+
+    Raises:
+        ValueError: no such network, or it has no such option; the sentence names the nearest one.
+
+    Example:
+        >>> model = build_model("rsunet", out_channels=2)
+        >>> sum(parameter.numel() for parameter in model.parameters()), model.min_divisor
+        (1852610, (1, 16, 16))
+    """
+    if name not in MODELS:
+        raise ValueError(f"There is no model '{name}'{_nearest(str(name), list_models())}.")
+    builder = MODELS[name]
+    own = [key for key in inspect.signature(builder).parameters if key not in ("in_channels", "out_channels")]
+    valid = [*own, "input_mean", "input_std"]
+    for key in options:
+        if key not in own:
+            raise ValueError(f"Model '{name}' has no option '{key}'{_nearest(key, valid)}.")
+    network = builder(in_channels=in_channels, out_channels=out_channels, **options)
+    if (input_mean, input_std) != (0.0, 1.0):
+        InputStandardization(input_mean, input_std).attach(network)
+    return network
+
+
+def _nearest(word: str, candidates: Iterable[str]) -> str:
+    candidates = sorted(candidates)
+    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else f" (valid: {', '.join(candidates)})"

@@ -1,0 +1,300 @@
+"""The training loop, from recipe to checkpoint, top to bottom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from signal import SIGINT
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from emlib.losses import CompositeLoss
+from emlib.models import build_model, count_parameters
+from emlib.progress import progress as show_progress
+from emlib.randomness import derive_seed, random_state, restore_random_state, seed_everything
+from emlib.recipe import Recipe
+from emlib.targets import channel_count, channel_names, class_weights
+from emlib.training import checkpoint as checkpoints
+from emlib.training.divergence import explain_divergence, refuse_broken_weights
+from emlib.training.interruption import stop_requests
+from emlib.training.launch import launch
+from emlib.training.memory_order import use_fast_memory_order
+from emlib.training.monitor import RATE, Pictures, TrainingTable
+from emlib.training.opening import check_settings, describe, open_data, open_folder
+from emlib.training.optimizer import build_optimizer
+from emlib.training.run_state import RunState
+from emlib.training.samples import TrainingSamples, ValidationSamples, make_loader
+from emlib.training.schedule import learning_rate_at
+from emlib.training.validation import Evaluation, validation_loss, volume_evaluation
+from emlib.training.weights import load_weights
+from emlib.volume import open_volume
+
+
+def train(
+    recipe: Recipe,
+    out_dir: str | Path,
+    *,
+    data: Any = None,
+    data_dir: str | Path | None = None,
+    device: str | torch.device | None = None,
+    resume: bool = True,
+    evaluate: Evaluation | None = None,
+    progress: bool = True,
+) -> Path:
+    """Train a recipe's network; called again on the same folder it goes on where it stopped.
+
+    The result depends on the recipe and its seed. On the CPU it is the same bit for bit, whether or not the run was
+    interrupted, killed and resumed, and whatever the number of data-loader workers. Started by torchrun, all its
+    processes train together; `training.batch_size` counts samples per process.
+
+    Written to `out_dir`: `checkpoint_000200/` (the newest ones and the best), `best.json` (which is the best: by the
+    first figure of the evaluation, else by validation loss, else the last), `training.csv`, `tensorboard/`.
+
+    Args:
+        recipe: everything that can vary.
+        out_dir: output folder; made if missing.
+        data: a folder of `emlib.data.prepare_data`, or what it returned, or any object whose `open(split)` gives image
+            (uint8) and labels (integer), both (z, y, x), of "train" and "validation". None prepares `out_dir/data`.
+        data_dir: where `prepare_data` looks for registered data sets.
+        device: "cpu", "cuda", "cuda:1", or "auto" or None for a GPU if there is one.
+        resume: False deletes the checkpoints in `out_dir` and starts over.
+        evaluate: (network, iteration) -> figures, called every `training.evaluate_every` iterations and at the end on
+            process 0; its first figure chooses the best checkpoint (higher is better). None runs inference,
+            post-processing and scoring as the recipe says on the validation split.
+        progress: show progress; False is silent.
+
+    Returns:
+        The folder of the best checkpoint.
+
+    Raises:
+        ValueError: a setting that cannot work, another recipe than that of the training in `out_dir`, or a loss that
+            is no longer finite (with the iteration and the samples).
+        OSError: `out_dir` cannot be written; earlier checkpoints stay intact.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint was written. SIGTERM does the same and raises SystemExit.
+    """
+    settings, out_dir = recipe.training, Path(out_dir)
+    check_settings(recipe, evaluate)
+    fabric = launch(device=device, precision=settings.precision)
+    say = tqdm.write if progress and fabric.is_global_zero else _silent
+
+    # Where are we? Process 0 looks at the folder for all.
+    found = open_folder(out_dir, recipe, resume, say) if fabric.is_global_zero else None
+    latest: Path | None = fabric.broadcast(found)
+    state = RunState()
+    if latest is not None:
+        stored = checkpoints.read_state(latest)
+        state = RunState(**stored["run"])
+        if state.best and not (out_dir / state.best["checkpoint"]).is_dir():
+            state.best = None
+        if state.best is None:
+            state.offer("iteration", state.iteration, latest.name)
+        if fabric.is_global_zero:
+            # The run may have been killed after its checkpoint was written and before this was done.
+            _point_to_best(out_dir, state, settings.keep_last)
+        if state.iteration >= settings.iterations:
+            say(f"{out_dir} is trained: {state.iteration} iterations are done.")
+            return checkpoints.resolve_checkpoint(out_dir)
+
+    # Data. A sample is known by its number: neither processes, nor workers, nor interruptions change the order.
+    data = open_data(recipe, out_dir, data, data_dir, fabric, resumed=latest is not None)
+    batch_of_all = settings.batch_size * fabric.world_size * settings.accumulate
+    image, labels = (open_volume(volume) for volume in data.open("train"))
+    first, stop = state.samples, state.samples + (settings.iterations - state.iteration) * batch_of_all
+    samples = TrainingSamples(recipe, image, labels, length=stop, batch_size=batch_of_all)
+    order = range(first + fabric.global_rank, stop, fabric.world_size)
+    on_gpu = fabric.device.type == "cuda"
+    loader = make_loader(samples, order, batch_size=settings.batch_size, workers=settings.workers, pin_memory=on_gpu)
+
+    # Network, optimizer, losses.
+    seed_everything(recipe.seed)
+    outputs = recipe.target.outputs
+    options = recipe.model.options()
+    network = build_model(
+        recipe.model.name,
+        in_channels=recipe.model.in_channels,
+        out_channels=len(channel_names(outputs)),
+        **options,
+    )
+    start_from = latest or recipe.model.pretrained
+    if start_from is not None:
+        load_weights(network, start_from)
+    if settings.sync_batchnorm and fabric.world_size > 1 and on_gpu:
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    network = use_fast_memory_order(network).train()
+    optimizer = build_optimizer(network, settings.optimizer)
+    model, stepper = fabric.setup(network, optimizer)
+    if latest is not None:
+        optimizer.load_state_dict(stored["optimizer"])
+        fabric.strategy.precision.load_state_dict(stored["precision"])
+        restore_random_state(stored["random"])
+    loss = CompositeLoss([(o.name, channel_count(o.option), o.losses) for o in outputs], class_weights=class_weights)
+    names = ["loss", *(f"{o.name}/{term.name}" for o in outputs for term in o.losses if term.weight > 0)]
+
+    # What is measured on the way.
+    held_out = None
+    if settings.validate_every:
+        volumes = (open_volume(volume) for volume in data.open("validation"))
+        held_out = ValidationSamples(recipe, *volumes, divisor=network.min_divisor)
+    if settings.evaluate_every and evaluate is None:
+        evaluate = volume_evaluation(recipe, data)
+    table = pictures = None
+    if fabric.is_global_zero:
+        table = TrainingTable(out_dir / "training.csv", names[1:], until=state.iteration)
+        pictures = Pictures(out_dir, start=state.iteration)
+    description = describe(recipe, options, image.voxel_size or getattr(data, "voxel_size", None), network)
+
+    where = f"{fabric.device.type}" + (f", {fabric.world_size} processes" if fabric.world_size > 1 else "")
+    parameters = f"{count_parameters(network):,} parameters"
+    say(f"training {recipe.model.name} ({parameters}, {where}): {state.iteration} -> {settings.iterations} iterations")
+    started = row_started = time.perf_counter()
+    begun = row_begun = state.iteration
+    try:
+        with stop_requests() as stop_request:
+            batches = iter(loader)
+            iterations = range(state.iteration, settings.iterations)
+            shown = progress and fabric.is_global_zero
+            for iteration in show_progress(iterations, label="training", initial=begun, show=shown):
+                # One update. The global generators (dropout) start anew from (seed, iteration, process).
+                seed_everything(derive_seed(recipe.seed, "iteration", iteration, fabric.global_rank))
+                rate = learning_rate_at(iteration, settings)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                sums = torch.zeros(len(names) + 1, dtype=torch.float64, device=fabric.device)
+                seen = []
+                for step in range(settings.accumulate):
+                    batch = fabric.to_device(next(batches))
+                    seen.append(batch)
+                    with fabric.no_backward_sync(model, enabled=step + 1 < settings.accumulate):
+                        prediction = model(batch["image"])
+                        total, parts = loss(prediction.float(), batch["target"])
+                        fabric.backward(total / settings.accumulate)
+                    sums[:-1] += torch.stack([total.detach(), *(parts[name] for name in names[1:])]).double()
+                # One exchange an iteration: mean losses, and whether any process was asked to stop.
+                sums[:-1] /= settings.accumulate
+                sums[-1] = float(stop_request.signal is not None)
+                *means, stopping = fabric.all_reduce(sums, reduce_op="mean").tolist()
+                losses = dict(zip(names, means, strict=True))
+                if not all(torch.isfinite(torch.tensor(means))):
+                    raise ValueError(explain_divergence(iteration + 1, losses, float(sums[0]), seen))
+                if settings.clip_norm is not None:
+                    fabric.clip_gradients(model, stepper, max_norm=settings.clip_norm, error_if_nonfinite=False)
+                if settings.clip_value is not None:
+                    fabric.clip_gradients(model, stepper, clip_val=settings.clip_value)
+                stepper.step()
+                optimizer.zero_grad()
+                state.iteration, state.samples = iteration + 1, state.samples + batch_of_all
+                state.add(losses)
+
+                # Measure.
+                last = state.iteration == settings.iterations
+                here = checkpoints.checkpoint_path(out_dir, state.iteration)
+                row: dict[str, float] = {}
+                improved = False
+                if held_out is not None and (last or _due(state.iteration, settings.validate_every)):
+                    row["validation_loss"] = validation_loss(fabric, network, loss, held_out)
+                if evaluate is not None and (last or _due(state.iteration, settings.evaluate_every)):
+                    if fabric.is_global_zero:
+                        row |= _evaluate(evaluate, network, state.iteration)
+                        metric = next(name for name in row if name != "validation_loss")
+                        improved = state.offer(metric, row[metric], here.name)
+                    fabric.barrier()
+                elif evaluate is None and row:
+                    improved = state.offer("validation_loss", row["validation_loss"], here.name)
+
+                # Write down. A lone process need not wait for the next exchange to know that it was asked to stop.
+                stopping = stopping or (fabric.world_size == 1 and stop_request.signal is not None)
+                saving = last or improved or stopping or _due(state.iteration, settings.save_every)
+                if fabric.is_global_zero:
+                    if row or last or _due(state.iteration, settings.log_every):
+                        now = time.perf_counter()
+                        speed = (state.iteration - row_begun) / (now - row_started)
+                        row_begun, row_started = state.iteration, now
+                        if row:
+                            say(_line(state, settings.iterations, row, improved))
+                        full = {"iteration": state.iteration, "learning_rate": rate, RATE: speed}
+                        full |= state.take_means() | row
+                        table.add(full)
+                        pictures.add_scalars(full)
+                    if _due(state.iteration, settings.image_every):
+                        pictures.add_sample(state.iteration, batch["image"][0], batch["target"][0], prediction[0])
+                    if saving:
+                        table.flush_to_disk()
+                        _save(here, network, optimizer, fabric, state, description, settings.keep_last)
+                if stopping:
+                    _stop(stop_request.signal, state.iteration, out_dir, say)
+    finally:
+        if pictures is not None:
+            pictures.close()
+    fabric.barrier()
+    best = checkpoints.resolve_checkpoint(out_dir)
+    seconds = time.perf_counter() - started
+    speed = (state.iteration - begun) / seconds
+    say(f"trained {state.iteration - begun} iterations in {seconds:.0f} s ({speed:.2f} it/s); best: {best}")
+    return best
+
+
+def _silent(_line: str) -> None:
+    """Say nothing: another process does, or nobody wants to hear it."""
+
+
+def _due(iteration: int, every: int) -> bool:
+    return every > 0 and iteration % every == 0
+
+
+def _evaluate(evaluate: Evaluation, network: nn.Module, iteration: int) -> dict[str, float]:
+    network.eval()
+    with torch.no_grad():
+        figures = evaluate(network, iteration)
+    network.train()
+    if not isinstance(figures, Mapping) or not figures or "validation_loss" in figures:
+        raise ValueError(
+            f"evaluate returned {figures!r}, but names (other than validation_loss) and figures were expected."
+        )
+    return {str(name): float(value) for name, value in figures.items()}
+
+
+def _line(state: RunState, iterations: int, row: Mapping[str, float], improved: bool) -> str:
+    loss = state.sums["loss"] / state.summed
+    figures = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in row.items())
+    return f"iteration {state.iteration}/{iterations}: loss {loss:.4f}, {figures}{' (best so far)' if improved else ''}"
+
+
+def _save(
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    fabric: Any,
+    state: RunState,
+    description: Mapping[str, Any],
+    keep_last: int,
+) -> None:
+    weights = network.state_dict()
+    refuse_broken_weights(state.iteration, weights)
+    if state.best is None or state.best["metric"] == "iteration":
+        state.offer("iteration", state.iteration, path.name)
+    stored = {
+        "run": state.to_dict(),
+        "optimizer": optimizer.state_dict(),
+        "precision": fabric.strategy.precision.state_dict(),
+        "random": random_state(),
+    }
+    about = {"iteration": state.iteration, "best": state.best, **description}
+    checkpoints.write_checkpoint(path, weights, stored, about)
+    _point_to_best(path.parent, state, keep_last)
+
+
+def _point_to_best(out_dir: Path, state: RunState, keep_last: int) -> None:
+    checkpoints.write_best(out_dir, state.best)
+    checkpoints.prune_checkpoints(out_dir, keep_last=keep_last, best=state.best["checkpoint"])
+
+
+def _stop(signal: Any, iteration: int, out_dir: Path, say: Callable[[str], None]) -> None:
+    message = f"Stopped after iteration {iteration}; train again with the same recipe and {out_dir} to go on."
+    say(message)
+    if signal is None or signal == SIGINT:
+        raise KeyboardInterrupt(message)
+    raise SystemExit(128 + int(signal))

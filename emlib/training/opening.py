@@ -1,0 +1,108 @@
+"""What happens before the first iteration: settings checked, the output folder and the data opened."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from emlib.atomic import explain_write_error
+from emlib.recipe import Recipe
+from emlib.targets import channel_names
+from emlib.training import checkpoint as checkpoints
+from emlib.training.resume import check_same_training
+from emlib.training.validation import Evaluation
+
+
+def check_settings(recipe: Recipe, evaluate: Evaluation | None) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        ValueError: two kinds of clipping, or an evaluation that would never run.
+    """
+    settings = recipe.training
+    if settings.clip_norm is not None and settings.clip_value is not None:
+        raise ValueError("training.clip_norm and training.clip_value are both set; clip by one of them.")
+    if evaluate is not None and not settings.evaluate_every:
+        raise ValueError("evaluate was given, but training.evaluate_every is 0, so it would never be called.")
+
+
+def open_folder(out_dir: Path, recipe: Recipe, resume: bool, say: Callable[[str], None]) -> Path | None:
+    """Make the output folder, clear away what a killed run left, and find the checkpoint to go on from.
+
+    Args:
+        out_dir: the training's folder.
+        recipe: must be the one that the folder was trained with.
+        resume: False removes what an earlier training left.
+        say: where a damaged checkpoint is reported.
+
+    Raises:
+        OSError: the folder cannot be written.
+        ValueError: it holds a training with another recipe.
+    """
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        checkpoints.remove_leftovers(out_dir)
+        if not resume:
+            _start_over(out_dir)
+    except FileExistsError:
+        raise ValueError(f"{out_dir} is a file, but a folder for the training's output was expected.") from None
+    except OSError as error:
+        raise explain_write_error(error, out_dir) from error
+    latest = checkpoints.find_latest(out_dir, report=say)
+    if latest is not None:
+        check_same_training(checkpoints.read_checkpoint(latest)["recipe"], recipe, out_dir)
+    return latest
+
+
+def open_data(
+    recipe: Recipe, out_dir: Path, data: Any, data_dir: str | Path | None, fabric: Any, *, resumed: bool
+) -> Any:
+    """The training's data: what was given, a prepared folder, or `out_dir/data`, prepared now if need be.
+
+    Raises:
+        FileNotFoundError: the folder holds no prepared data.
+        TypeError: `data` is neither a folder nor has a method `open`.
+    """
+    from emlib.data.prepare import load_prepared, prepare_data
+
+    if data is None:
+        folder = out_dir / "data"
+        # Before the first checkpoint nothing says that prepared data is this recipe's, so it is made anew.
+        if fabric.is_global_zero and not (resumed and (folder / "prepared.json").is_file()):
+            prepare_data(recipe, folder, data_dir=data_dir)
+        fabric.barrier()
+        return load_prepared(folder)
+    if isinstance(data, str | Path):
+        return load_prepared(data)
+    if not callable(getattr(data, "open", None)):
+        raise TypeError(f"data is a {type(data).__name__}, but a folder or an object with open(split) was expected.")
+    return data
+
+
+def describe(recipe: Recipe, options: dict[str, Any], voxel_size: Any, network: nn.Module) -> dict[str, Any]:
+    """What every checkpoint of a training says about itself, but for iteration and metrics."""
+    names = channel_names(recipe.target.outputs)
+    model = {
+        "name": recipe.model.name,
+        "in_channels": recipe.model.in_channels,
+        "out_channels": len(names),
+        "options": options,
+        "channel_names": names,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }
+    size = None if voxel_size is None else [float(length) for length in voxel_size]
+    dump = recipe.model_dump(mode="json")
+    return {"model": model, "voxel_size": size, "recipe_hash": recipe.hash, "recipe": dump}
+
+
+def _start_over(out_dir: Path) -> None:
+    for path in checkpoints.list_checkpoints(out_dir):
+        shutil.rmtree(path)
+    if (out_dir / "tensorboard").is_dir():
+        shutil.rmtree(out_dir / "tensorboard")
+    for name in (checkpoints.BEST, "training.csv"):
+        (out_dir / name).unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+"""What a training has to remember between two iterations beside weights and optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class RunState:
+    """The position in the run, the sums behind the next row of the table, and the best checkpoint so far.
+
+    Attributes:
+        iteration: updates done.
+        samples: samples seen by all processes together: the next one's index.
+        sums: name of loss -> its sum since the last row of the table.
+        summed: iterations in these sums.
+        best: {"checkpoint", "metric", "value"}, or None.
+
+    Example:
+        >>> state = RunState()
+        >>> state.add({"loss": 2.0}); state.add({"loss": 1.0})
+        >>> state.take_means(), state.summed
+        ({'loss': 1.5}, 0)
+        >>> state.offer("ap75", 0.5, "checkpoint_000010"), state.offer("ap75", 0.4, "checkpoint_000020")
+        (True, False)
+        >>> state.best["checkpoint"]
+        'checkpoint_000010'
+    """
+
+    iteration: int = 0
+    samples: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    summed: int = 0
+    best: dict[str, Any] | None = None
+
+    def add(self, losses: Mapping[str, float]) -> None:
+        """Count one iteration's losses."""
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.summed += 1
+
+    def take_means(self) -> dict[str, float]:
+        """Means since the last call."""
+        means = {name: value / self.summed for name, value in self.sums.items()}
+        self.sums, self.summed = {}, 0
+        return means
+
+    def offer(self, metric: str, value: float, checkpoint: str) -> bool:
+        """Take a checkpoint as the best so far if it is; validation loss is better when lower, all else when higher.
+
+        A metric of another name than the best's takes its place: the recipe changed what it measures.
+        """
+        if math.isnan(value):
+            return False
+        sign = -1 if metric == "validation_loss" else 1
+        better = self.best is None or self.best["metric"] != metric or sign * value > sign * self.best["value"]
+        if better:
+            self.best = {"checkpoint": checkpoint, "metric": metric, "value": value}
+        return better
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types."""
+        return asdict(self)
