@@ -60,6 +60,7 @@ class DataRecipe(Section):
     )
     voxel_size: Nanometres | None = Field(None, description="nm (z, y, x); None takes what the file says")
     shape: Triple | None = Field(None, description="phantom: voxels (z, y, x)")
+    downsample: Triple = Field((1, 1, 1), description="coarser voxels: factors (z, y, x); the split counts coarse ones")
     min_object_size: Count = Field(0, description="objects with fewer voxels are dropped from the truth")
     split: SplitRecipe
     chunks: Triple | None = Field(None, description="chunk plan (z, y, x) of the tile data set; None loads crops")

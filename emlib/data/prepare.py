@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from emlib.atomic import atomic_path, write_text
+from emlib.data.downsampling import DownsampledVolume
 from emlib.data.instances import instances_from_mask
 from emlib.recipe import Recipe
 from emlib.volume import Volume, create_volume, open_volume, save_volume
 
+Readable = Volume | DownsampledVolume
 SPLITS = ("train", "validation", "test")
 SECTIONS_AT_A_TIME = 32  # a multiple of the depth of zarr chunks, so that each is written once
 
@@ -82,7 +84,12 @@ def prepare_data(recipe: Recipe, folder: str | Path, *, data_dir: str | Path | N
     """
     folder = Path(folder)
     image, labels = _read_source(recipe, data_dir)
-    voxel_size = recipe.data.voxel_size or image.voxel_size
+    if image.shape == labels.shape and recipe.data.downsample != (1, 1, 1):
+        image = DownsampledVolume(image, recipe.data.downsample, labels=False)
+        labels = DownsampledVolume(labels, recipe.data.downsample, labels=True)
+    voxel_size = image.voxel_size
+    if recipe.data.voxel_size:
+        voxel_size = tuple(s * f for s, f in zip(recipe.data.voxel_size, recipe.data.downsample, strict=True))
     if voxel_size is None:
         raise ValueError("The image file does not say its voxel size; set data.voxel_size to nm (z, y, x).")
     _check(recipe, image, labels)
@@ -136,7 +143,7 @@ def _find_file(name: str, data_dir: str | Path | None) -> Path:
     return next((path for path in candidates if path.exists()), candidates[0])
 
 
-def _check(recipe: Recipe, image: Volume, labels: Volume) -> None:
+def _check(recipe: Recipe, image: Readable, labels: Readable) -> None:
     if image.ndim != 3:
         raise ValueError(f"The image has shape {image.shape}, but a volume (z, y, x) was expected.")
     if image.shape != labels.shape:
@@ -149,7 +156,7 @@ def _check(recipe: Recipe, image: Volume, labels: Volume) -> None:
             raise ValueError(f"data.split.{name} is ({start}, {stop}), but the volume has {image.shape[0]} sections.")
 
 
-def _write_image(image: Volume, path: Path, voxel_size: tuple[float, ...]) -> dict[str, float]:
+def _write_image(image: Readable, path: Path, voxel_size: tuple[float, ...]) -> dict[str, float]:
     """Copy to uint8 zarr, some sections at a time, so that the volume need not fit into memory."""
     low, high = (0.0, 255.0) if image.dtype == np.uint8 else _percentiles(image)
     with atomic_path(path) as temporary:
@@ -166,7 +173,7 @@ def _write_image(image: Volume, path: Path, voxel_size: tuple[float, ...]) -> di
     return {"intensity_low": float(low), "intensity_high": float(high)}
 
 
-def _percentiles(image: Volume) -> tuple[float, float]:
+def _percentiles(image: Readable) -> tuple[float, float]:
     step = max(1, image.shape[0] // 16)
     sample = np.concatenate([np.ravel(image[z][::4, ::4]) for z in range(0, image.shape[0], step)])
     low, high = np.nanpercentile(sample.astype(np.float64), (0.1, 99.9))
@@ -176,7 +183,7 @@ def _percentiles(image: Volume) -> tuple[float, float]:
 
 
 def _write_labels(
-    recipe: Recipe, labels: Volume, split: Mapping[str, tuple[int, int]], path: Path, voxel_size: tuple[float, ...]
+    recipe: Recipe, labels: Readable, split: Mapping[str, tuple[int, int]], path: Path, voxel_size: tuple[float, ...]
 ) -> None:
     """Instances to zarr: split by split where they are components of a mask, else some sections at a time."""
     if recipe.data.instances == "components":
@@ -196,7 +203,7 @@ def _write_labels(
         output.mark_complete()
 
 
-def _components(recipe: Recipe, labels: Volume, split: Mapping[str, tuple[int, int]]) -> np.ndarray:
+def _components(recipe: Recipe, labels: Readable, split: Mapping[str, tuple[int, int]]) -> np.ndarray:
     truth = np.zeros(labels.shape, np.uint32)
     for start, stop in sorted(set(split.values())):
         found = instances_from_mask(labels[start:stop], min_size=recipe.data.min_object_size)
@@ -204,7 +211,7 @@ def _components(recipe: Recipe, labels: Volume, split: Mapping[str, tuple[int, i
     return truth
 
 
-def _small_objects(labels: Volume, min_size: int) -> np.ndarray:
+def _small_objects(labels: Readable, min_size: int) -> np.ndarray:
     """Ids of objects below `min_size` voxels, counted over the whole volume."""
     counts: Counter[int] = Counter()
     if min_size:

@@ -59,6 +59,10 @@ class WindowPlan:
     def __len__(self) -> int:
         return len(self.positions[0]) * self.per_layer
 
+    def starts(self) -> list[tuple[int, int, int]]:
+        """First voxel (z, y, x) of every window in the padded volume, in the order in which they are predicted."""
+        return [(z, y, x) for z, layer in self.layers() for y, x in layer]
+
     def layers(self) -> Iterator[tuple[int, list[tuple[int, int]]]]:
         """Every z position with the (y, x) positions of its windows, x fastest."""
         for z in self.positions[0]:

@@ -13,7 +13,6 @@ from emlib.visualization.panels import (
     blend,
     check_same_shape,
     find_voxel_size,
-    outline,
     paint,
     panel_grid,
     take_section,
@@ -29,13 +28,13 @@ def show_orientation_check(
     section: int | None = None,
     alpha: float = 0.25,
     voxel_size: Sequence[float] | None = None,
-    title: str = "Do the borders of the labels lie on borders in the image?",
+    title: str = "Which labels belong to this image?",
 ) -> NotebookFigure:
     """The image, the labels on it as they are stored, and the labels transposed and flipped: which one fits?
 
     Labels with swapped axes train without an error and teach the network noise, so look before training. Under each
-    overlay stands its edge contrast: the mean image gradient on label borders, divided by the mean over the section.
-    The orientation that fits should have the largest one. A section that is not square is cut to its central square.
+    overlay stands the share of the grey values' variance that the labels explain: objects have a brightness of their
+    own, so the orientation that fits explains the most. A section that is not square is cut to its central square.
 
     Args:
         image: (z, y, x) or (y, x) array or Volume.
@@ -51,7 +50,7 @@ def show_orientation_check(
     Example:
         >>> labels = np.triu(np.ones((16, 16), int))
         >>> [axes.get_title() for axes in show_orientation_check(labels * 100.0, labels).axes][1:3]
-        ['as stored\\nedge contrast ...', 'transposed\\nedge contrast ...']
+        ['as stored\\nexplains ... %', 'transposed\\nexplains ... %']
     """
     image, labels = as_array(image, "image"), as_array(labels, "labels")
     check_same_shape(image, labels, ("image", "labels"))
@@ -68,23 +67,25 @@ def show_orientation_check(
     paint(grid[0], gray, kind="image", full_shape=gray.shape, voxel_size=voxel_size, title="image\n", scale_bar=True)
     for axes, (name, candidate) in zip(grid[1:], turned.items(), strict=True):
         plane = blend(gray, candidate, alpha=alpha, edges=True)
-        words = f"{name}\nedge contrast {edge_contrast(gray, candidate):.2f}"
+        words = f"{name}\nexplains {100 * explained_variance(gray, candidate):.1f} %"
         paint(axes, plane, kind="rgb", full_shape=gray.shape, voxel_size=voxel_size, title=words)
     return figure
 
 
-def edge_contrast(image: np.ndarray, labels: np.ndarray) -> float:
-    """Mean image gradient on the borders of the labels over its mean everywhere; 1 says that they have no relation.
+def explained_variance(image: np.ndarray, labels: np.ndarray) -> float:
+    """Variance of the objects' mean grey values (background is one of them) over that of all pixels, from 0 to 1.
 
     Example:
         >>> labels = np.pad(np.ones((4, 4), int), 4)
-        >>> edge_contrast(labels * 100, labels) > edge_contrast(labels * 100, np.roll(labels, 4, axis=0))
-        True
+        >>> explained_variance(labels * 100, labels), explained_variance(labels * 100, np.roll(labels, 4, axis=0)) < 0.1
+        (1.0, True)
     """
-    slope = np.hypot(*np.gradient(image.astype(np.float32)))
-    border = outline(labels)
-    everywhere = float(slope.mean())
-    return float(slope[border].mean()) / everywhere if border.any() and everywhere > 0 else float("nan")
+    values = image.astype(np.float64).ravel()
+    _, object_of = np.unique(labels, return_inverse=True)
+    counts = np.bincount(object_of.ravel())
+    means = np.bincount(object_of.ravel(), values) / counts
+    total = np.square(values - values.mean()).sum()
+    return float((counts * np.square(means - values.mean())).sum() / total) if total > 0 else float("nan")
 
 
 def _central_square(plane: np.ndarray) -> np.ndarray:

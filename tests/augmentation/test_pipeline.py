@@ -33,7 +33,7 @@ def sample_for(augmentation, block=(2, 12, 12), seed=0):
 
 
 def test_published_sample_sizes():
-    vidar = load_recipe("1_mitochondria_contours").augmentation
+    vidar = load_recipe("1_mitochondria_contours", profile="paper").augmentation
     assert build_augmentation(vidar, window=(36, 320, 320)).sample_size == (38, 619, 619)
     every = {name: {"probability": 0.5} for name in augmentation_names()}
     turned = AugmentationRecipe(**every | {"rotate": {"probability": 1.0, "right_angles": True}})

@@ -30,7 +30,8 @@ def test_an_exception_keeps_the_old_file(tmp_path):
             temporary.write_text("half")
             raise RuntimeError
 
-    pytest.raises(RuntimeError, interrupted_write)
+    with pytest.raises(RuntimeError):
+        interrupted_write()
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
 

@@ -88,3 +88,10 @@ def test_divisibility_names_the_nearest_sizes():
 def test_wrong_memory_sizes_are_refused(size):
     with pytest.raises(ValueError, match="memory must be"):
         memory_in_bytes(size)
+
+
+def test_starts_list_every_window_in_order():
+    plan = plan_windows((8, 20, 12), (4, 8, 8), stride=4)
+    assert len(plan.starts()) == len(plan)
+    assert plan.starts()[:3] == [(0, 0, 0), (0, 0, 4), (0, 4, 0)]
+    assert plan.starts()[-1] == (4, 12, 4)
