@@ -27,6 +27,7 @@ def atomic_path(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]
 
     Raises:
         OSError: the disk is full or the folder cannot be written; the message is one sentence and names `target`.
+        IsADirectoryError, NotADirectoryError: `target` is a folder and a file was written, or the other way round.
 
     Example:
         >>> import tempfile, pathlib
@@ -47,7 +48,7 @@ def atomic_path(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]
         if not temporary.exists():
             raise FileNotFoundError(f"Nothing was written for {target}.")
         flush_to_disk(temporary)
-        _replace(temporary, target)
+        replace(temporary, target)
         flush_to_disk(target.parent, recursive=False)
     except OSError as error:
         _remove(temporary)
@@ -58,7 +59,10 @@ def atomic_path(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]
 
 
 def explain_write_error(error: OSError, target: str | Path) -> OSError:
-    """Turn the operating system's error into one sentence that names the file that could not be written."""
+    """Turn the operating system's error into one sentence that names the file that could not be written.
+
+    The result has the number (`errno`) and the class of the error; one that is a sentence already is returned.
+    """
     reasons = {
         errno.ENOSPC: "the disk is full",
         errno.EDQUOT: "the disk quota is used up",
@@ -71,8 +75,14 @@ def explain_write_error(error: OSError, target: str | Path) -> OSError:
     }
     reason = reasons.get(error.errno)
     if reason is None:
-        return error
-    return OSError(error.errno, f"Could not write {target}: {reason}; nothing was left half-written there.")
+        if error.errno is None or not error.strerror:
+            return error
+        reason = error.strerror.lower() + (f" ({error.filename})" if error.filename else "")
+    kind = type(OSError(error.errno, reason))
+    explained = kind(f"Could not write {target}: {reason}; nothing was left half-written there.")
+    # Set afterwards: with a number among its arguments the text would begin with "[Errno 28]".
+    explained.errno = error.errno
+    return explained
 
 
 def write_text(target: str | Path, text: str) -> Path:
@@ -98,7 +108,15 @@ def flush_to_disk(path: Path, *, recursive: bool = True) -> None:
         os.close(descriptor)
 
 
-def _replace(temporary: Path, target: Path) -> None:
+def replace(temporary: Path, target: Path) -> None:
+    """Rename `temporary` to `target`, which may be there; if that fails, both are as they were.
+
+    Raises:
+        IsADirectoryError, NotADirectoryError: one is a folder and the other is not.
+    """
+    if target.exists() and target.is_dir() != temporary.is_dir():
+        kind, text = (IsADirectoryError, "folder") if target.is_dir() else (NotADirectoryError, "file")
+        raise kind(f"{target} is a {text}; remove it, or choose another name to write to.")
     if target.is_dir() and not target.is_symlink():
         aside = target.with_name(f".{target.name}.old-{uuid.uuid4().hex[:8]}")
         os.rename(target, aside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections import Counter
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emlib.atomic import atomic_path, write_text
+from emlib.atomic import atomic_path, explain_write_error, write_text
 from emlib.data.downsampling import DownsampledVolume
 from emlib.data.instances import instances_from_mask
 from emlib.recipe import Recipe
@@ -81,6 +82,8 @@ def prepare_data(recipe: Recipe, folder: str | Path, *, data_dir: str | Path | N
 
     Raises:
         ValueError: image and labels differ in shape, labels are not integers, the split leaves the volume, ...
+        FileNotFoundError, OSError: a source file is missing or damaged, or the folder cannot be written. Whatever goes
+            wrong, there is no `prepared.json` afterwards, so that nothing takes the folder for prepared data.
     """
     folder = Path(folder)
     image, labels = _read_source(recipe, data_dir)
@@ -93,7 +96,11 @@ def prepare_data(recipe: Recipe, folder: str | Path, *, data_dir: str | Path | N
     if voxel_size is None:
         raise ValueError("The image file does not say its voxel size; set data.voxel_size to nm (z, y, x).")
     _check(recipe, image, labels)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "prepared.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise explain_write_error(error, folder) from error
     split = {name: getattr(recipe.data.split, name) for name in SPLITS}
     scaling = _write_image(image, folder / "image.zarr", voxel_size)
     _write_labels(recipe, labels, split, folder / "labels.zarr", voxel_size)
@@ -111,14 +118,18 @@ def load_prepared(folder: str | Path) -> PreparedData:
 
     Raises:
         FileNotFoundError: the folder holds no prepared data.
+        ValueError: `prepared.json` is damaged.
     """
     path = Path(folder) / "prepared.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no prepared data (no prepared.json); run 1_data_prep first.")
-    stored = json.loads(path.read_text())
-    split = {name: tuple(z) for name, z in stored["split"].items()}
-    size = tuple(stored["voxel_size"])
-    return PreparedData(Path(folder), size, split, stored["statistics"], stored["shuffled"])
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        split = {name: tuple(z) for name, z in stored["split"].items()}
+        size = tuple(stored["voxel_size"])
+        return PreparedData(Path(folder), size, split, stored["statistics"], stored["shuffled"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{path} is damaged or truncated; run 1_data_prep again.") from None
 
 
 def _read_source(recipe: Recipe, data_dir: str | Path | None) -> tuple[Volume, Volume]:
@@ -132,15 +143,20 @@ def _read_source(recipe: Recipe, data_dir: str | Path | None) -> tuple[Volume, V
         from emlib.data.real_sets import load_real_set
 
         return load_real_set(data.name, structure=data.structure, data_dir=data_dir)
-    image, labels = (_find_file(name, data_dir) for name in (data.image, data.labels))
+    image, labels = (_find_file(key, getattr(data, key), data_dir) for key in ("image", "labels"))
     return open_volume(image, data.image_key), open_volume(labels, data.labels_key)
 
 
-def _find_file(name: str, data_dir: str | Path | None) -> Path:
-    """A path of the recipe: as it stands, else below `data_dir`, else below EMLIB_DATA."""
-    folders = [Path(), Path(data_dir) if data_dir else None, Path(os.environ.get("EMLIB_DATA") or ".")]
-    candidates = [folder / name for folder in folders if folder is not None]
-    return next((path for path in candidates if path.exists()), candidates[0])
+def _find_file(key: str, name: str, data_dir: str | Path | None) -> Path:
+    """A path (or glob) of the recipe: as it stands, else below `data_dir`, else below EMLIB_DATA."""
+    named = {"the data folder": data_dir, "EMLIB_DATA": os.environ.get("EMLIB_DATA")}
+    candidates = [Path(name), *(Path(folder) / name for folder in named.values() if folder)]
+    for path in candidates:
+        if path.exists() or glob.glob(str(path)):
+            return path
+    places = "".join(f", nor below {where} {folder}" for where, folder in named.items() if folder)
+    missing = "" if Path(name).is_absolute() else places
+    raise FileNotFoundError(f"data.{key} names {name}, but there is no such file or folder{missing}.")
 
 
 def _check(recipe: Recipe, image: Readable, labels: Readable) -> None:
@@ -176,7 +192,10 @@ def _write_image(image: Readable, path: Path, voxel_size: tuple[float, ...]) -> 
 def _percentiles(image: Readable) -> tuple[float, float]:
     step = max(1, image.shape[0] // 16)
     sample = np.concatenate([np.ravel(image[z][::4, ::4]) for z in range(0, image.shape[0], step)])
-    low, high = np.nanpercentile(sample.astype(np.float64), (0.1, 99.9))
+    finite = sample[np.isfinite(sample)]
+    if not finite.size:
+        raise ValueError("The image holds no finite number in any section that was looked at.")
+    low, high = np.percentile(finite.astype(np.float64), (0.1, 99.9))
     if not high > low:
         raise ValueError(f"The image is constant ({low:g}); there is nothing to learn from it.")
     return float(low), float(high)
@@ -195,18 +214,24 @@ def _write_labels(
         output = create_volume(temporary, labels.shape, dtype, voxel_size=voxel_size)
         for start in range(0, labels.shape[0], SECTIONS_AT_A_TIME):
             block = labels[start : start + SECTIONS_AT_A_TIME]
-            if block.dtype.kind == "i" and block.min() < 0:
-                raise ValueError(f"The labels hold the negative id {block.min()}, but ids from 0 were expected.")
+            _refuse_negative(block)
             if small.size:
                 block = np.where(np.isin(block, small), 0, block)
             output[start : start + SECTIONS_AT_A_TIME] = block.astype(dtype, copy=False)
         output.mark_complete()
 
 
+def _refuse_negative(block: np.ndarray) -> None:
+    if block.dtype.kind == "i" and block.min() < 0:
+        raise ValueError(f"The labels hold the negative id {block.min()}, but ids from 0 were expected.")
+
+
 def _components(recipe: Recipe, labels: Readable, split: Mapping[str, tuple[int, int]]) -> np.ndarray:
     truth = np.zeros(labels.shape, np.uint32)
     for start, stop in sorted(set(split.values())):
-        found = instances_from_mask(labels[start:stop], min_size=recipe.data.min_object_size)
+        mask = labels[start:stop]
+        _refuse_negative(mask)
+        found = instances_from_mask(mask, min_size=recipe.data.min_object_size)
         truth[start:stop] = np.where(found > 0, found + truth.max(), 0)
     return truth
 

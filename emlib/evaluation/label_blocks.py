@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +20,11 @@ def check_labels(labels: Any, name: str) -> Any:
     Lazy volumes (with .shape, .dtype and slicing) are not loaded; negative ids are found when blocks are read.
 
     Raises:
-        TypeError: not integers.
+        TypeError: not integers, or a path.
         ValueError: no voxels.
     """
+    if isinstance(labels, str | os.PathLike):
+        raise TypeError(f"{name} is a path; open it first: emlib.volume.open_volume({str(labels)!r}).")
     if not (hasattr(labels, "shape") and isinstance(getattr(labels, "dtype", None), np.dtype)):
         labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":

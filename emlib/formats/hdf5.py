@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +68,9 @@ class Hdf5Source(FileSource):
             else:
                 values = self.handle()[box]
         except (OSError, RuntimeError, KeyError) as error:
-            raise OSError(f"{self.describe()} cannot be read at {box_text(box)}, it is damaged ({error}).") from error
+            # HDF5's filters are the checksum and the compression; its own words for both say nothing more.
+            reason = "a chunk fails its check" if "filter returned failure" in str(error) else _one_line(error)
+            raise OSError(f"{self.describe()} cannot be read at {box_text(box)}, it is damaged ({reason}).") from error
         return np.ascontiguousarray(values, dtype=self.dtype)
 
     def write(self, box: Box, values: np.ndarray) -> None:
@@ -82,12 +85,20 @@ def open_file(path: Path, mode: str = "r", raw: Any = None) -> h5py.File:
     except OSError as error:
         text = str(error)
         if "truncated file" in text:
-            raise OSError(f"{path} is a truncated HDF5 file, copy or download it again ({text}).") from error
+            sizes = re.search(r"eof = (\d+).*stored_eof = (\d+)", text)
+            held = f": it has {sizes[1]} of its {sizes[2]} bytes" if sizes else ""
+            raise OSError(f"{path} is a truncated HDF5 file{held}; copy or download it again.") from error
         if "file signature not found" in text:
             raise OSError(f"{path} is not an HDF5 file (its first bytes are not HDF5's).") from error
         if "lock" in text or "already open" in text:
-            raise OSError(f"{path} is open elsewhere (a volume.close() may be missing): {text}.") from error
+            raise OSError(f"{path} is open elsewhere (a volume.close() may be missing): {_one_line(error)}.") from error
+        if error.errno is None:
+            raise OSError(f"{path} is damaged or truncated: HDF5 cannot open it ({_one_line(error)}).") from error
         raise
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
 
 
 @contextmanager

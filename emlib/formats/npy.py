@@ -48,7 +48,8 @@ class NpySource(FileSource):
                 magic = file.read(len(np.lib.format.MAGIC_PREFIX))
             if magic == np.lib.format.MAGIC_PREFIX and "object" in str(error).lower():
                 raise TypeError(f"{self.path} has dtype object; a volume holds bool, integers or floats.") from error
-            raise OSError(f"{self.path} is no complete .npy file, it is damaged or truncated ({error}).") from error
+            reason = error if magic == np.lib.format.MAGIC_PREFIX else "its first bytes are not .npy's"
+            raise OSError(f"{self.path} is no complete .npy file, it is damaged or truncated ({reason}).") from error
 
     def read(self, box: Box) -> np.ndarray:
         return np.array(self.handle()[box], dtype=self.dtype, order="C", copy=True, subok=False)

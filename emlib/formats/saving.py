@@ -22,11 +22,14 @@ def check_target(path: Path, key: str | None, allowed: dict[str, str]) -> tuple[
     """Format and tidied key of a path to write to.
 
     Raises:
-        ValueError: a format that is not written, a key where there are none, or a key that leads elsewhere.
+        ValueError: a format that is not written, a key where there are none, or a key that leads elsewhere; a folder
+            where a file is to be written, or the other way round.
     """
     kind = format_of(path)
     if kind not in allowed:
         raise ValueError(f"{path} cannot be written as {path.suffix}; use {', '.join(allowed.values())}.")
+    if path.exists() and path.is_dir() != (kind == "zarr"):
+        raise ValueError(f"{path} is a {'folder' if path.is_dir() else 'file'}; remove it before saving there.")
     if key is None:
         return kind, None
     if kind not in CREATED:

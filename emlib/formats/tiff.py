@@ -47,8 +47,10 @@ class TiffSource(FileSource):
             raise ValueError(f"{path} is a TIFF file, which is read-only here; convert it to .zarr to write to it.")
         self.path = path
         try:
+            # Counted first: tifffile prints warnings of its own about a list of pages that breaks off.
+            pages = count_pages(path)
             with tifffile.TiffFile(path) as file:
-                if len(file.pages) != count_pages(path):
+                if len(file.pages) != pages:
                     raise OSError("its list of pages breaks off")
                 stored = _own_metadata(file)
                 self._read_layout(file, stored, labels)
@@ -179,11 +181,13 @@ def count_pages(path: Path) -> int:
     """Follow the chain of page headers; tifffile stops without an error where the file does.
 
     Raises:
-        OSError: the chain leaves the file.
+        OSError: no TIFF file, or the chain leaves the file.
     """
     size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(16)
+        if head[:2] not in (b"II", b"MM") or len(head) < 8:
+            raise OSError("its first bytes are not TIFF's")
         order = "<" if head[:2] == b"II" else ">"
         big = struct.unpack(order + "H", head[2:4])[0] == 43
         where, count_form, entry, next_form = (8, "Q", 20, "Q") if big else (4, "H", 12, "I")
@@ -194,9 +198,12 @@ def count_pages(path: Path) -> int:
                 raise OSError(f"the header of page {pages} should be at byte {offset}, but the file has {size} bytes")
             seen.add(offset)
             file.seek(offset)
-            entries = struct.unpack(order + count_form, file.read(struct.calcsize(count_form)))[0]
-            file.seek(entries * entry, 1)
-            offset = struct.unpack(order + next_form, file.read(struct.calcsize(next_form)))[0]
+            try:
+                entries = struct.unpack(order + count_form, file.read(struct.calcsize(count_form)))[0]
+                file.seek(entries * entry, 1)
+                offset = struct.unpack(order + next_form, file.read(struct.calcsize(next_form)))[0]
+            except struct.error as error:
+                raise OSError(f"the file ends within the header of page {pages}") from error
             pages += 1
     return pages
 

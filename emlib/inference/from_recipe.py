@@ -21,6 +21,7 @@ def predict_from_recipe(
     *,
     out: str | Path | None = None,
     device: str | torch.device | None = None,
+    intensity_range: tuple[float, float] | None = None,
     progress: bool = True,
 ) -> np.ndarray | Volume:
     """`predict_volume` with the settings of the recipe's section `inference` and the names of its targets as channels.
@@ -29,10 +30,13 @@ def predict_from_recipe(
         model: network with the output channels of the recipe's targets.
         volume: (z, y, x) image.
         recipe: its sections `inference` and `target` are used.
-        out, device, progress: as in `predict_volume`.
+        out, device, intensity_range, progress: as in `predict_volume`.
 
     Returns:
         (c, z, y, x): an array, or the Volume written to `out`.
     """
     settings, names = recipe.inference.model_dump(), channel_names(recipe.target.outputs)
-    return predict_volume(model, volume, **settings, channels=names, out=out, device=device, progress=progress)
+    return predict_volume(
+        model, volume, **settings, channels=names, out=out, device=device, intensity_range=intensity_range,
+        progress=progress,
+    )  # fmt: skip

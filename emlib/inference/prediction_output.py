@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from emlib.atomic import atomic_path, explain_write_error, flush_to_disk
+from emlib.atomic import atomic_path, explain_write_error, flush_to_disk, replace
 from emlib.inference.ledger import Ledger
 
 SUFFIXES = (".zarr", ".h5", ".hdf5")
@@ -100,6 +100,8 @@ class StreamedOutput:
     def locked(self) -> Iterator[None]:
         """Keep other processes from predicting into the same file at the same time.
 
+        The hidden files stay for a later run if the block fails, unless that could not use them.
+
         Raises:
             BlockingIOError: one does.
         """
@@ -112,6 +114,11 @@ class StreamedOutput:
             _take_lock(file.fileno(), self.path)
             try:
                 yield
+            except BaseException as error:
+                # A wrong volume or network has to change before this can work, and then the planes would not fit.
+                if self.done == 0 or isinstance(error, ValueError | TypeError):
+                    self._remove_hidden()
+                raise
             finally:
                 self._lock.unlink(missing_ok=True)
 
@@ -141,18 +148,31 @@ class StreamedOutput:
         self.done = ready
 
     def finish(self) -> Any:
-        """Give the whole output its final name and return it as a Volume."""
+        """Give the whole output its final name and return it as a Volume.
+
+        Raises:
+            OSError: it could not be written there; the finished planes stay hidden for a later run.
+        """
         from emlib.volume import open_volume
 
-        self._array.mark_complete()
-        with atomic_path(self.path) as temporary:
+        try:
+            self._array.mark_complete()
             if self.path.suffix == ".zarr":
-                os.rename(self.hidden, temporary)
+                # Not through atomic_path, which would delete the planes if the last step failed.
+                flush_to_disk(self.hidden)
+                replace(self.hidden, self.path)
+                flush_to_disk(self.path.parent, recursive=False)
             else:
-                self._copy_to_hdf5(temporary)
+                with atomic_path(self.path) as temporary:
+                    self._copy_to_hdf5(temporary)
+        except OSError as error:
+            raise explain_write_error(error, self.path) from error
+        self._remove_hidden()
+        return open_volume(self.path, self._key)
+
+    def _remove_hidden(self) -> None:
         self.ledger.remove()
         shutil.rmtree(self.hidden, ignore_errors=True)
-        return open_volume(self.path, self._key)
 
     def _create(self, channels: int) -> None:
         from emlib.volume import create_volume
@@ -162,8 +182,7 @@ class StreamedOutput:
         while self._depth < min(_DEEPEST_CHUNK, self._shape[0]) and 2 * self._depth * plane_bytes <= self._buffer_bytes:
             self._depth *= 2
         try:
-            self.ledger.remove()
-            shutil.rmtree(self.hidden, ignore_errors=True)
+            self._remove_hidden()
             self._array = create_volume(
                 self.hidden, (channels, *self._shape), self._dtype, overwrite=True, **self._layout(channels)
             )
@@ -209,6 +228,40 @@ def check_output_path(path: str | Path) -> Path:
     return path
 
 
+def refuse_loss(path: str | Path, key: str | None, volume: Any) -> None:
+    """Refuse to replace anything but an earlier prediction: `finish` replaces all that is at `path`.
+
+    Raises:
+        ValueError: `path` is the volume itself, another kind of file or folder, or holds other arrays.
+    """
+    path = Path(path)
+    advice = "; choose another name for the prediction."
+    if not path.exists():
+        return
+    if volume.path is not None and path.resolve() == Path(volume.path).resolve():
+        raise ValueError(f"{path} is the volume that is predicted{advice}")
+    if path.is_dir() != (path.suffix == ".zarr"):
+        raise ValueError(f"{path} is a {'folder' if path.is_dir() else 'file'}{advice}")
+    name = key.strip("/") if key else None
+    if path.suffix != ".zarr":
+        from emlib.formats import hdf5
+
+        with hdf5.open_file(path) as file:
+            held = set(hdf5.dimensions(file)) - {name or hdf5.DEFAULT_KEY}
+    else:
+        from emlib.formats import zarr_store
+
+        if not zarr_store.is_node(path):
+            if any(path.iterdir()):
+                raise ValueError(f"{path} is a folder but no zarr store{advice}")
+            return
+        whole = zarr_store.read_node(path)[0] == "array"
+        held = ({None} if whole else set(zarr_store.dimensions(path))) - {name}
+    if held:
+        what = "one array" if None in held else f"the array {', '.join(sorted(held))}"
+        raise ValueError(f"{path} holds {what}, which would be lost{advice}")
+
+
 def _flush_changed(folder: Path, since: int) -> None:
     """fsync what was written after `since` (ns), so that the ledger never promises planes that a power cut takes."""
     margin = 2_000_000_000  # file systems keep times coarsely
@@ -225,4 +278,4 @@ def _take_lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise BlockingIOError(error.errno, f"Another process is predicting into {path} right now.") from error
+        raise BlockingIOError(f"Another process is predicting into {path} right now.") from error

@@ -15,7 +15,7 @@ from emlib.inference.blending import blending_window
 from emlib.inference.freed_memory import keep_freed_memory
 from emlib.inference.ledger import model_fingerprint, volume_fingerprint
 from emlib.inference.memory_budget import memory_in_bytes
-from emlib.inference.prediction_output import ArrayOutput, StreamedOutput, check_output_path
+from emlib.inference.prediction_output import ArrayOutput, StreamedOutput, check_output_path, refuse_loss
 from emlib.inference.quantization import check_output_dtype, quantise
 from emlib.inference.sliding_window import predicted_planes
 from emlib.inference.symmetries import ChannelRule, Symmetry, symmetries
@@ -92,7 +92,8 @@ def predict_volume(
         (c, z, y, x): an array, or the Volume written to `out`.
 
     Raises:
-        ValueError, TypeError: a setting, the volume or the model's output is wrong; the sentence says what and where.
+        ValueError, TypeError: a setting, the volume or the model's output is wrong, or something other than an earlier
+            prediction is at `out`; the sentence says what and where.
         OSError: the output cannot be written.
 
     Example:
@@ -115,6 +116,8 @@ def predict_volume(
     volume = open_volume(volume)
     if volume.ndim != 3:
         raise ValueError(f"The volume must have three axes (z, y, x), not the shape {tuple(volume.shape)}.")
+    if out is not None:
+        refuse_loss(out, key, volume)
     plan = plan_windows(volume.shape, window, overlap=overlap, stride=stride, pad=pad)
     weights = torch.from_numpy(blending_window(blending, plan.window))
     reader = WindowReader(volume, plan, intensity_range=intensity_range, cache_bytes=budget // 4)

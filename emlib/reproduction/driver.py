@@ -166,7 +166,7 @@ def _knows_profile(path: Path, profile: str) -> bool:
 def _parameters_by_notebook(plan: Mapping[Any, Path], values: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
     declared = {path: read_parameters(path) for path in plan.values()}
     everywhere = {name: parameter for names in declared.values() for name, parameter in names.items()}
-    check_parameters(values, everywhere, "these notebooks" if len(plan) > 1 else next(iter(plan.values())).name)
+    check_parameters(values, everywhere, "this run" if len(plan) > 1 else next(iter(plan.values())).name)
     return {
         path: check_parameters({k: v for k, v in values.items() if k in names}, names, path.name)
         for path, names in declared.items()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
+from emlib.atomic import explain_write_error
 from emlib.recipe import Recipe, load_recipe
 from emlib.reproduction.bands import Band, find_band
 from emlib.reproduction.manifest import FILE_NAME, Manifest, hash_path, package_versions, peak_memory, read_manifest
@@ -80,6 +82,7 @@ class Stage:
         Raises:
             FileNotFoundError: an output is not there.
             ValueError: an output lies elsewhere, or a metric is not a finite number.
+            OSError: the manifest could not be written.
         """
         recorded = {}
         for name, path in outputs.items():
@@ -90,10 +93,10 @@ class Stage:
                 raise ValueError(f"The output '{name}' ({path}) lies outside the stage's folder {self.folder}.")
             relative = path.resolve().relative_to(self.folder.resolve()).as_posix()
             recorded[name] = {"path": relative, "sha256": hash_path(path)}
+        for name, value in metrics.items():
+            if not isinstance(value, SupportsFloat) or not math.isfinite(value):
+                raise ValueError(f"The metric '{name}' of {self.name} is {value!r}, not a finite number.")
         figures = {name: float(value) for name, value in metrics.items()}
-        wrong = [name for name, value in figures.items() if value != value or value in (float("inf"), -float("inf"))]
-        if wrong:
-            raise ValueError(f"The metric '{wrong[0]}' of {self.name} is {figures[wrong[0]]}, not a finite number.")
         manifest = Manifest(
             track=self.track,
             stage=self.name,
@@ -152,6 +155,7 @@ def open_stage(
     Raises:
         FileNotFoundError: an earlier stage has not finished.
         ValueError: an earlier stage is damaged, was made with another recipe, or from other inputs; unknown keys.
+        OSError: the stage's folder could not be made.
     """
     folder = Path(out_dir) / track / profile / name
     chosen = {key: value for key, value in (overrides or {}).items() if value is not None}
@@ -162,8 +166,11 @@ def open_stage(
         inherited.update(manifest.overrides)
     recipe = load_recipe(recipe_of or track, profile=profile, overrides={**inherited, **chosen, "seed": seed})
     inputs = _check_chain(recipe, manifests, folder.parent)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE_NAME).unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FILE_NAME).unlink(missing_ok=True)
+    except OSError as error:
+        raise explain_write_error(error, folder) from error
     stage = Stage(
         track, name, recipe, folder, device=resolve_device(device), data_dir=Path(data_dir) if data_dir else None
     )

@@ -24,7 +24,7 @@ from emlib.training.interruption import stop_requests
 from emlib.training.launch import launch
 from emlib.training.memory_order import use_fast_memory_order
 from emlib.training.monitor import RATE, Pictures, TrainingTable
-from emlib.training.opening import check_settings, describe, open_data, open_folder
+from emlib.training.opening import check_settings, check_windows, describe, open_data, open_folder
 from emlib.training.optimizer import build_optimizer
 from emlib.training.run_state import RunState
 from emlib.training.samples import TrainingSamples, ValidationSamples, make_loader
@@ -81,6 +81,16 @@ def train(
     fabric = launch(device=device, precision=settings.precision)
     say = tqdm.write if progress and fabric.is_global_zero else _silent
 
+    # Network and losses come first, so that a misspelt setting is found before data is fetched and prepared.
+    seed_everything(recipe.seed)
+    outputs = recipe.target.outputs
+    options = recipe.model.options()
+    network = build_model(
+        recipe.model.name, in_channels=recipe.model.in_channels, out_channels=len(channel_names(outputs)), **options
+    )
+    check_windows(recipe, network, evaluate)
+    loss = CompositeLoss([(o.name, channel_count(o.option), o.losses) for o in outputs], class_weights=class_weights)
+
     # Where are we? Process 0 looks at the folder for all.
     found = open_folder(out_dir, recipe, resume, say) if fabric.is_global_zero else None
     latest: Path | None = fabric.broadcast(found)
@@ -99,6 +109,9 @@ def train(
             say(f"{out_dir} is trained: {state.iteration} iterations are done.")
             return checkpoints.resolve_checkpoint(out_dir)
 
+    if (start_from := latest or recipe.model.pretrained) is not None:
+        load_weights(network, start_from)
+
     # Data. A sample is known by its number: neither processes, nor workers, nor interruptions change the order.
     data = open_data(recipe, out_dir, data, data_dir, fabric, resumed=latest is not None)
     batch_of_all = settings.batch_size * fabric.world_size * settings.accumulate
@@ -109,19 +122,6 @@ def train(
     on_gpu = fabric.device.type == "cuda"
     loader = make_loader(samples, order, batch_size=settings.batch_size, workers=settings.workers, pin_memory=on_gpu)
 
-    # Network, optimizer, losses.
-    seed_everything(recipe.seed)
-    outputs = recipe.target.outputs
-    options = recipe.model.options()
-    network = build_model(
-        recipe.model.name,
-        in_channels=recipe.model.in_channels,
-        out_channels=len(channel_names(outputs)),
-        **options,
-    )
-    start_from = latest or recipe.model.pretrained
-    if start_from is not None:
-        load_weights(network, start_from)
     if settings.sync_batchnorm and fabric.world_size > 1 and on_gpu:
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     network = use_fast_memory_order(network).train()
@@ -131,7 +131,6 @@ def train(
         optimizer.load_state_dict(stored["optimizer"])
         fabric.strategy.precision.load_state_dict(stored["precision"])
         restore_random_state(stored["random"])
-    loss = CompositeLoss([(o.name, channel_count(o.option), o.losses) for o in outputs], class_weights=class_weights)
     names = ["loss", *(f"{o.name}/{term.name}" for o in outputs for term in o.losses if term.weight > 0)]
 
     # What is measured on the way.

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from emlib.atomic import explain_write_error
+from emlib.inference.windows import check_divisible
 from emlib.recipe import Recipe
 from emlib.targets import channel_names
 from emlib.training import checkpoint as checkpoints
@@ -28,6 +29,17 @@ def check_settings(recipe: Recipe, evaluate: Evaluation | None) -> None:
         raise ValueError("training.clip_norm and training.clip_value are both set; clip by one of them.")
     if evaluate is not None and not settings.evaluate_every:
         raise ValueError("evaluate was given, but training.evaluate_every is 0, so it would never be called.")
+
+
+def check_windows(recipe: Recipe, network: nn.Module, evaluate: Evaluation | None) -> None:
+    """Refuse windows that the network cannot halve as often as it needs to, before any iteration is spent.
+
+    Raises:
+        ValueError: the window of the training, or of the evaluation while training, with the nearest that fit.
+    """
+    check_divisible(recipe.training.window, network.min_divisor)
+    if recipe.training.evaluate_every and evaluate is None:
+        check_divisible(recipe.inference.window, network.min_divisor)
 
 
 def open_folder(out_dir: Path, recipe: Recipe, resume: bool, say: Callable[[str], None]) -> Path | None:

@@ -50,7 +50,7 @@ def show_neuroglancer(
         voxel_size: nm (z, y, x), default that of the first Volume which knows it.
         position: (z, y, x) in voxels to look at, default the centre.
         extra: name -> array for more layers; integers except uint8 are labels, anything else an image.
-        channel_names: names of the prediction's channels.
+        channel_names: names of the prediction's channels, default those that the Volume carries.
         segments: ids to select, that is to draw strongly and as 3-D meshes; default the largest 200 found.
         layout: "4panel", "xy", "3d", "xy-3d", ...
         open_browser: True opens a browser tab, False does not; default only from an interactive Python terminal.
@@ -72,7 +72,8 @@ def show_neuroglancer(
         >>> [layer["name"] for layer in view.state_json()["layers"]]
         ['image', 'segmentation']
     """
-    arrays, kinds = _collect(image, prediction, segmentation, truth, extra or {}, channel_names)
+    names = channel_names or getattr(prediction, "attributes", {}).get("channels")
+    arrays, kinds = _collect(image, prediction, segmentation, truth, extra or {}, names)
     shape = _common_shape(arrays)
     voxel_size = find_voxel_size(voxel_size, image, prediction, segmentation, truth, *(extra or {}).values())
     if voxel_size is not None and len(voxel_size) != 3:

@@ -171,7 +171,7 @@ def test_a_full_disk_stops_the_run_in_one_sentence_and_it_can_go_on(run, monkeyp
     monkeypatch.setattr(torch, "save", save)
     with pytest.raises(OSError, match=r"Could not write .*checkpoint_000006: the disk is full") as caught:
         run("parts")
-    folder = caught.value.strerror.split("Could not write ")[1].split("/checkpoint")[0]
+    folder = str(caught.value).split("Could not write ")[1].split("/checkpoint")[0]
     assert [path.name for path in list_checkpoints(folder)] == ["checkpoint_000004"]
     monkeypatch.undo()
     parts, _ = run("parts")

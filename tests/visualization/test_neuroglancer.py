@@ -12,6 +12,7 @@ from visualization.scene import IDS, VOXEL_SIZE, make_scene
 
 from emlib.visualization import LayerPlan, capture_screenshot, neuroglancer_state, show_neuroglancer
 from emlib.visualization.served_array import ServedArray, find_segments, value_range
+from emlib.volume import Volume
 
 
 @pytest.fixture
@@ -223,3 +224,9 @@ def test_a_browser_that_ends_or_hangs_does_not_hang_us(tmp_path, scene):
     with pytest.raises(TimeoutError, match=r"not drawn within 0\.5 s"):
         capture_screenshot(view, tmp_path / "view.png", browser=str(sleeper), timeout=0.5)
     assert not (tmp_path / "view.png").exists()
+
+
+def test_channels_have_the_names_that_the_volume_carries(capsys):
+    prediction = Volume(np.zeros((2, 4, 8, 8), np.uint8), VOXEL_SIZE, "czyx", {"channels": ["mask", "contour"]})
+    view = show_neuroglancer(prediction=prediction, open_browser=False)
+    assert [layer["name"] for layer in view.state_json()["layers"]] == ["mask", "contour"]
