@@ -134,8 +134,6 @@ def create_array(
         if target.exists():
             shutil.rmtree(target)
         zarr_store.create(path, shape, dtype, metadata, chunks, key)
-    except FileExistsError:
-        raise
     except OSError as error:
         raise explain_write_error(error, path) from error
 

@@ -13,8 +13,8 @@ import yaml
 from emlib.atomic import write_text
 
 FOLDER = Path(__file__).parent / "bands"
-# Two-sided 99 % quantiles of Student's t by degrees of freedom: for the interval that holds one further run.
-T_QUANTILE = {4: 4.604, 5: 4.032, 6: 3.707, 7: 3.499, 8: 3.355, 9: 3.250}
+# Two-sided 95 % quantiles of Student's t by degrees of freedom: for the interval that holds one further run.
+T_QUANTILE = {4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 FEWEST_SEEDS = 5
 
 
@@ -56,7 +56,7 @@ def find_band(
 
 
 def measure_band(metric: str, values: Mapping[int, float], *, limits: tuple[float, float] | None = None) -> Band:
-    """The interval that holds the next run's value with 99 % confidence, if runs are normally distributed.
+    """The interval that holds the next run's value with 95 % confidence, if runs are normally distributed.
 
     mean +- t * s * sqrt(1 + 1/n), s the standard deviation over n seeds and t Student's quantile for n - 1 degrees of
     freedom; never narrower than 2 % of the mean on each side, because another processor rounds otherwise.
@@ -74,7 +74,7 @@ def measure_band(metric: str, values: Mapping[int, float], *, limits: tuple[floa
         raise ValueError(f"A band for {metric} needs at least {FEWEST_SEEDS} seeds, but {n} were run.")
     mean = sum(values.values()) / n
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values.values()) / (n - 1))
-    t = T_QUANTILE.get(n - 1, 3.25)
+    t = T_QUANTILE.get(n - 1, T_QUANTILE[9])
     half = max(t * deviation * math.sqrt(1 + 1 / n), 0.02 * abs(mean))
     low, high = mean - half, mean + half
     if limits:
@@ -109,5 +109,5 @@ def store_bands(
                 "values": [float(f"{values[seed]:.4g}") for seed in band.seeds],
             }
     content.setdefault(profile, {})[device] = stages
-    head = "# Measured by `emlib bands`: 99 % prediction interval over the seeds listed. Do not edit by hand.\n"
+    head = "# Measured by `emlib bands`: 95 % prediction interval for one further seed. Do not edit by hand.\n"
     return write_text(Path(folder) / f"{track}.yaml", head + yaml.safe_dump(content, sort_keys=False, width=110))

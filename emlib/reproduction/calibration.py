@@ -1,4 +1,4 @@
-"""Measure bands: run the same notebooks over several seeds and keep the interval of every metric."""
+"""Measure bands: run the same notebooks over several seeds and keep the interval of every judged metric."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def measure_bands(
     folder: str | Path = FOLDER,
     notebooks: str | Path | None = None,
 ) -> list[Path]:
-    """Run the notebooks once per seed and store the band of every metric in their manifests.
+    """Run the notebooks once per seed and store the band of every metric that they show against one.
 
     Runs are resumed: a seed whose folder holds finished stages trains and predicts nothing again.
 
@@ -55,9 +55,9 @@ def measure_bands(
         for result in results:
             if result.verdict in (FAILED, MISSING, SKIPPED) and not result.metrics:
                 raise ValueError(f"Seed {seed}: {result.track} / {result.stage} {result.verdict}: {result.cause}")
-            for metric, value in result.metrics.items():
+            for metric in result.judged:
                 place = measured.setdefault(result.track, {}).setdefault(result.stage, {})
-                place.setdefault(metric, {})[seed] = value
+                place.setdefault(metric, {})[seed] = result.metrics[metric]
     return [
         store_bands(track, profile, device, stages, bounded=_bounded(stages), folder=folder)
         for track, stages in measured.items()

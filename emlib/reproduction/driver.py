@@ -57,6 +57,7 @@ class StageResult:
     peak_memory: int = 0
     executed: Path | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    judged: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -230,7 +231,7 @@ def _judge(
     lost = [name for name in expected if name not in manifest.metrics]
     outside = [item for item in findings if item.verdict == OUTSIDE]
     common = {"findings": findings, "seconds": seconds, "peak_memory": manifest.peak_memory, "executed": executed}
-    common["metrics"] = manifest.metrics
+    common |= {"metrics": manifest.metrics, "judged": tuple(manifest.judged)}
     if lost:
         return StageResult(track, stage, MISSING, f"the metric '{lost[0]}' has a band but was not reported", **common)
     if outside:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ class Manifest:
         recipe: the whole recipe as plain values; `recipe_hash` its hash; `overrides` what differed from the file.
         inputs: "stage" or "stage/name" -> sha256 of that manifest or output at the time it was read.
         outputs: name -> {"path": relative to the manifest's folder, "sha256": ...}.
-        metrics: name -> number.
+        metrics: name -> number; `judged` are those that the notebook shows against their bands.
         versions: package -> version.
         wall_seconds, peak_memory: duration and peak resident memory (bytes) of the process.
     """
@@ -40,6 +40,7 @@ class Manifest:
     inputs: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    judged: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     wall_seconds: float = 0.0
     peak_memory: int = 0

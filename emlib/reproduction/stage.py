@@ -40,6 +40,7 @@ class Stage:
         self.profile, self.seed, self.device, self.data_dir = recipe.profile, recipe.seed, device, data_dir
         self.overrides: dict[str, Any] = {}
         self.inputs: dict[str, str] = {}
+        self.judged: list[str] = []
         self.started = time.monotonic()
 
     def __repr__(self) -> str:
@@ -63,7 +64,11 @@ class Stage:
         return find_band(self.track, self.profile, self.device, self.name, metric)
 
     def show_metric(self, metric: str, value: float) -> Any:
-        """A figure of `value` in the band of `metric`; where no band was measured, one printed line and None."""
+        """A figure of `value` in the band of `metric`; where no band was measured, one printed line and None.
+
+        Metrics that a notebook shows in this way are those for which `emlib bands` measures bands.
+        """
+        self.judged = [*dict.fromkeys([*self.judged, metric])]
         band = self.band(metric)
         if band is None:
             print(f"{metric} {value:.4g} (no band was measured for profile {self.profile} on {self.device})")
@@ -93,6 +98,9 @@ class Stage:
                 raise ValueError(f"The output '{name}' ({path}) lies outside the stage's folder {self.folder}.")
             relative = path.resolve().relative_to(self.folder.resolve()).as_posix()
             recorded[name] = {"path": relative, "sha256": hash_path(path)}
+        absent = [name for name in self.judged if name not in metrics]
+        if absent:
+            raise ValueError(f"{self.name} showed the metric '{absent[0]}' against its band, but does not record it.")
         for name, value in metrics.items():
             if not isinstance(value, SupportsFloat) or not math.isfinite(value):
                 raise ValueError(f"The metric '{name}' of {self.name} is {value!r}, not a finite number.")
@@ -109,6 +117,7 @@ class Stage:
             inputs=self.inputs,
             outputs=recorded,
             metrics=figures,
+            judged=self.judged,
             versions=package_versions(),
             wall_seconds=round(time.monotonic() - self.started, 2),
             peak_memory=peak_memory(),

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -48,12 +49,16 @@ def write_checkpoint(
     Raises:
         OSError: it could not be written; nothing at `path` has changed.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
+    # Made in memory and written by Python: on a full disk neither library's own writing says that the disk is full.
+    plain = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
+    pickled = io.BytesIO()
+    torch.save(dict(state), pickled)
     with atomic_path(path) as folder:
         folder.mkdir()
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
-        torch.save(dict(state), folder / STATE)
+        (folder / WEIGHTS).write_bytes(plain)
+        (folder / STATE).write_bytes(pickled.getbuffer())
         content = dict(description) | {
             "packages": {name: _version(name) for name in PACKAGES},
             "sha256": {name: _file_hash(folder / name) for name in (WEIGHTS, STATE)},

@@ -133,4 +133,12 @@ class Pictures:
             raise explain_write_error(error, self.path) from error
 
     def close(self) -> None:
-        self.writer.close()
+        """Write down what is still waiting.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        try:
+            self.writer.close()
+        except OSError as error:
+            raise explain_write_error(error, self.path) from error

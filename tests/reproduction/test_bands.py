@@ -11,13 +11,13 @@ from emlib.reproduction.bands import T_QUANTILE, find_band, measure_band, store_
 
 def test_quantiles_are_students():
     for freedom, quantile in T_QUANTILE.items():
-        assert quantile == pytest.approx(stats.t.ppf(0.995, freedom), abs=1e-3)
+        assert quantile == pytest.approx(stats.t.ppf(0.975, freedom), abs=1e-3)
 
 
 def test_interval_is_the_one_for_a_further_run():
     values = dict(enumerate([1.0, 2.0, 3.0, 4.0, 5.0]))
     band = measure_band("loss", values)
-    half = 4.604 * np.std([1, 2, 3, 4, 5], ddof=1) * math.sqrt(1.2)
+    half = 2.776 * np.std([1, 2, 3, 4, 5], ddof=1) * math.sqrt(1.2)
     assert (band.low, band.high) == (pytest.approx(3 - half, rel=1e-3), pytest.approx(3 + half, rel=1e-3))
 
 

@@ -110,3 +110,18 @@ def test_folder_hash_sees_names_and_bytes(tmp_path):
     assert hash_path(tmp_path) == before
     (tmp_path / "a").write_text("2")
     assert hash_path(tmp_path) != before
+
+
+def test_a_metric_that_is_shown_must_be_recorded(chain, capsys):
+    stage = start(chain, "3_inference")
+    assert stage.show_metric("invented", 0.5) is None
+    assert "no band was measured for profile smoke on cpu" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="showed the metric 'invented' against its band, but does not record it"):
+        stage.finish(outputs={}, metrics={"dice": 0.5})
+    assert stage.finish(outputs={}, metrics={"invented": 0.5}).judged == ["invented"]
+
+
+def test_a_metric_with_a_band_is_shown_in_it(chain):
+    figure = start(chain, "3_inference").show_metric("dice", 0.6)
+    assert figure is not None
+    assert any("inside" in text.get_text().lower() for axes in figure.axes for text in axes.texts + [axes.title])

@@ -3,6 +3,7 @@
 import errno
 import json
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,7 +100,7 @@ def test_no_checkpoint_is_said(tmp_path):
         load_model(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("step", ["save_file", "torch.save", "rename"])
+@pytest.mark.parametrize("step", ["weights.safetensors", "state.pt", "rename"])
 @pytest.mark.parametrize(("code", "says"), [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "read-only")])
 def test_a_failing_write_leaves_earlier_checkpoints_as_they_were(tmp_path, monkeypatch, step, code, says):
     path, _ = save(tmp_path)
@@ -108,8 +109,12 @@ def test_a_failing_write_leaves_earlier_checkpoints_as_they_were(tmp_path, monke
     def fail(*_arguments, **_options):
         raise OSError(code, "no")
 
-    target = {"save_file": "safetensors.torch.save_file", "torch.save": "torch.save", "rename": "os.rename"}[step]
-    monkeypatch.setattr(target, fail)
+    def write(file, content, real=Path.write_bytes):
+        return fail() if file.name == step else real(file, content)
+
+    if step == "rename":
+        monkeypatch.setattr("os.rename", fail)
+    monkeypatch.setattr(Path, "write_bytes", write)
     with pytest.raises(OSError, match=says):
         save(tmp_path, 8, seed=1)
     monkeypatch.undo()
