@@ -41,7 +41,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Entry point: an expected error is one line on standard error and exit status 2."""
     try:
-        status = app(standalone_mode=False) or 0
+        status = app(prog_name="emlib", standalone_mode=False) or 0
     except UsageError as error:
         status = 2
         # No message: help was asked for by giving no command, and is printed.

@@ -79,9 +79,16 @@ class TrainingTable:
             raise explain_write_error(error, self.path) from error
 
     def flush_to_disk(self) -> None:
-        """Make sure that all rows outlive a crash; called before a checkpoint that counts on them."""
-        with self.path.open("rb") as stream:
-            os.fsync(stream.fileno())
+        """Make sure that all rows outlive a crash; called before a checkpoint that counts on them.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        try:
+            with self.path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise explain_write_error(error, self.path) from error
 
     def _rewrite(self) -> None:
         write_text(self.path, self._format([{key: key for key in self.columns}, *self.rows]))

@@ -2,41 +2,11 @@
 
 import numpy as np
 import pytest
+from faults.scene import SHAPE, TINY, TRACK, Pair, start
 
+from emlib.models import build_model
 from emlib.recipe import load_recipe
-from emlib.training import train
 from emlib.volume import save_volume
-
-TRACK = "1_mitochondria_contours"
-SHAPE = (12, 40, 48)
-TINY = {
-    "model": {"name": "rsunet", "widths": [4, 6], "input_mean": 0.0, "input_std": 1.0},
-    "training.window": [4, 16, 16],
-    "training.iterations": 2,
-    "training.batch_size": 1,
-    "training.image_every": 0,
-    "training.save_every": 1,
-    "training.validate_every": 0,
-    "training.evaluate_every": 0,
-    "training.clip_norm": None,
-    "inference.window": [4, 16, 16],
-    "inference.augment": None,
-    "data.source": "files",
-    "data.split": {"train": [0, 6], "validation": [6, 8], "test": [8, 12]},
-    "data.voxel_size": [30.0, 8.0, 8.0],
-}
-
-
-class Pair:
-    """Image and labels in memory, as `train` takes them: the same for every split."""
-
-    voxel_size = (30.0, 8.0, 8.0)
-
-    def __init__(self, image, labels):
-        self.image, self.labels = image, labels
-
-    def open(self, _split):
-        return self.image, self.labels
 
 
 @pytest.fixture(scope="session")
@@ -73,5 +43,17 @@ def trained(tmp_path_factory, scene):
     """Folder of a finished training of two iterations, with two checkpoints. Not to be written to."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     names = {"data.image": "image", "data.labels": "labels"}
-    train(load_recipe(TRACK, overrides=TINY | names), folder, data=Pair(*scene), device="cpu", progress=False)
+    start(load_recipe(TRACK, overrides=TINY | names), folder, Pair(*scene))
+    return folder
+
+
+@pytest.fixture
+def network():
+    return build_model("rsunet", widths=(4, 6))
+
+
+@pytest.fixture
+def out(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
     return folder

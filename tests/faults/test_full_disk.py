@@ -9,6 +9,8 @@ injection with EROFS and EACCES, and by paths below a regular file, which the op
 
 import errno
 import io
+import itertools
+import json
 import os
 import subprocess
 import sys
@@ -16,20 +18,19 @@ import threading
 
 import numpy as np
 import pytest
-from faults.conftest import TRACK, Pair
+from faults.scene import CUBE, TRACK, Pair, start
 from faults.sentences import as_sentence, listing, refused
 
 from emlib.data import load_prepared, prepare_data
 from emlib.inference import predict_volume
 from emlib.models import build_model
 from emlib.reproduction import open_stage, read_manifest
-from emlib.training import load_model, read_checkpoint, read_training_log, train
+from emlib.training import load_model, read_checkpoint, read_training_log
 from emlib.training.checkpoint import list_checkpoints
 from emlib.volume import create_volume, open_volume, save_volume
 
 REASONS = {errno.ENOSPC: "the disk is full", errno.EROFS: "read-only", errno.EACCES: "not writable for this user"}
 SMALL = np.random.default_rng(1).integers(0, 255, (4, 16, 16), dtype=np.uint8)
-CUBE = np.random.default_rng(0).integers(0, 255, (8, 32, 32), dtype=np.uint8)
 
 
 class Disk:
@@ -41,7 +42,8 @@ class Disk:
     def __init__(self, patch, folder, *, fails_at=None, code=errno.ENOSPC):
         self.folder, self.fails_at, self.code = str(folder), fails_at, code
         self.steps, self.lock = 0, threading.Lock()
-        for owner, name in ((io, "open"), (os, "mkdir"), (os, "rename"), (os, "replace"), (os, "fsync")):
+        watched = (io, "open"), (io, "FileIO"), (os, "mkdir"), (os, "rename"), (os, "replace"), (os, "fsync")
+        for owner, name in watched:
             patch.setattr(owner, name, self.watched(name, getattr(owner, name)))
 
     def watched(self, name, real):
@@ -50,7 +52,8 @@ class Disk:
                 with self.lock:
                     self.steps += 1
                     step = self.steps
-                if self.fails_at == step or (self.fails_at and step > self.fails_at and name in ("open", "mkdir")):
+                again = step > (self.fails_at or step) and name in ("open", "FileIO", "mkdir")
+                if step == self.fails_at or again:
                     raise OSError(self.code, os.strerror(self.code), str(first))
             return real(first, *arguments, **options)
 
@@ -59,14 +62,16 @@ class Disk:
     def writes(self, name, first, mode="r", *_arguments, **options):
         if name == "fsync":
             return True
-        if name == "open" and not set("wax+") & set(str(options.get("mode", mode))):
+        if name == "mkdir" and os.path.isdir(first):
+            return False
+        if name in ("open", "FileIO") and not set("wax+") & set(str(options.get("mode", mode))):
             return False
         return not isinstance(first, int) and str(first).startswith(self.folder)
 
 
 def save(name):
     def action(folder, _recipe):
-        save_volume(folder / name, CUBE, chunks=(4, 32, 32) if name.endswith(".zarr") else None)
+        save_volume(folder / name, CUBE, chunks=(4, 32, 32))
 
     def check(folder):
         np.testing.assert_array_equal(open_volume(folder / name)[:], CUBE)
@@ -76,6 +81,7 @@ def save(name):
 
 def predict(name):
     network = build_model("rsunet", widths=(4, 6)).eval()
+    expected = predict_volume(network, SMALL, window=(2, 16, 16), progress=False)
     # The planes that are finished wait, hidden, for the next run.
     hidden = (f".{name}.partial-prediction.zarr/", f".{name}.partial-prediction.json")
 
@@ -83,7 +89,6 @@ def predict(name):
         predict_volume(network, SMALL, window=(2, 16, 16), out=folder / name, memory="64KiB", progress=False)
 
     def check(folder):
-        expected = predict_volume(network, SMALL, window=(2, 16, 16), progress=False)
         np.testing.assert_array_equal(open_volume(folder / name)[:], expected)
 
     return action, check, (name,), hidden
@@ -111,86 +116,103 @@ def finish():
     return action, check, (f"{TRACK}/smoke/1_data_prep/manifest.json",), ()
 
 
-ACTIONS = {
-    "zarr": save("a.zarr"), "predict zarr": predict("p.zarr"), "predict h5": predict("p.h5"),
-    "prepare_data": prepare(), "Stage.finish": finish(),
-}  # fmt: skip
+def check_refusal(error, code, folder):
+    text = as_sentence(error)
+    assert REASONS[code] in text
+    assert str(folder) in text
+    assert error.errno == code
 
 
-def count_steps(action, folder, recipe):
-    with pytest.MonkeyPatch.context() as patch:
-        disk = Disk(patch, folder)
-        action(folder, recipe)
-    return disk.steps
+def failing_steps(action, folder_of, recipe, stride):
+    """Run the action again and again, failing at a later step each time, until it no longer reaches that step.
 
-
-@pytest.mark.parametrize("what", ACTIONS)
-def test_every_step_may_fail(tmp_path, recipe, what):
-    action, check, final, may_stay = ACTIONS[what]
-    recipe = recipe()
-    steps = count_steps(action, tmp_path / "clean", recipe)
-    assert steps >= 4
-    print(steps)
-    for step in range(1, steps + 1):
-        folder = tmp_path / f"{step}"
+    Yields the folder and the error of each run, after checking that the error is one sentence with the reason.
+    """
+    for number, step in enumerate(itertools.count(1, stride)):
+        folder, code = folder_of(step), list(REASONS)[number % len(REASONS)]
         with pytest.MonkeyPatch.context() as patch:
-            disk = Disk(patch, folder, fails_at=step, code=list(REASONS)[step % 3])
-            with pytest.raises(OSError) as caught:
+            disk = Disk(patch, folder, fails_at=step, code=code)
+            try:
                 action(folder, recipe)
-        assert REASONS[disk.code] in as_sentence(caught.value), step
-        assert str(folder) in str(caught.value), step
-        assert caught.value.errno == disk.code, step
-        left = {name for name in listing(folder) if not name.startswith(may_stay)} if folder.exists() else set()
+            except OSError as error:
+                check_refusal(error, code, folder)
+            else:
+                assert disk.steps < step, f"the failure of step {step} was overlooked"
+                assert number > 2, "hardly anything is watched"
+                return
+        yield folder
+
+
+# Every how many steps a failure is tried: everywhere, and less often where a try takes long.
+EVERYWHERE = [
+    pytest.param(save("a.zarr"), 1, id="save_volume zarr"),
+    pytest.param(save("a.h5"), 1, id="save_volume h5"),
+    pytest.param(predict("p.zarr"), 3, id="predict_volume zarr"),
+    pytest.param(predict("p.h5"), 4, id="predict_volume h5"),
+    pytest.param(prepare(), 3, id="prepare_data"),
+    pytest.param(finish(), 1, id="Stage.finish"),
+]
+
+
+@pytest.mark.parametrize("case, stride", EVERYWHERE)
+def test_every_step_may_fail(tmp_path, recipe, case, stride):
+    action, check, final, may_stay = case
+    recipe = recipe()
+    for folder in failing_steps(action, lambda step: tmp_path / f"{step:04d}", recipe, stride):
+        left = {name for name in listing(folder) if not name.startswith(may_stay)}
         if left:
-            # Only the last step, flushing the folder's entry, comes after the output has its name; it is whole then.
-            assert all(name.startswith(final) for name in left), (step, left)
+            # Only flushing the folder's entry comes after the output has its name; it is whole then.
+            assert all(name.startswith(final) for name in left), (folder.name, left)
             check(folder)
         action(folder, recipe)
         check(folder)
-        assert not [name for name in listing(folder) if ".partial" in name or ".old-" in name], step
+        assert not [name for name in listing(folder) if ".partial" in name or ".old-" in name], folder.name
 
 
-@pytest.mark.parametrize("what", ACTIONS)
-def test_what_was_there_stays(tmp_path, recipe, what):
-    if what in ("prepare_data", "Stage.finish"):
-        pytest.skip("these remove what was there first, on purpose: a stage that is redone has no valid result")
-    action, check, _, _ = ACTIONS[what]
-    recipe()
-    steps = count_steps(action, tmp_path / "old", recipe)
+# Not prepare_data and Stage.finish: a stage that is redone has no valid result until it ends.
+@pytest.mark.parametrize("case, stride", EVERYWHERE[:4])
+def test_what_was_there_stays(tmp_path, recipe, case, stride):
+    action, check, _, hidden = case
+    recipe = recipe()
+    action(tmp_path / "old", recipe)
     before = listing(tmp_path / "old")
-    for step in range(1, steps):
-        with pytest.MonkeyPatch.context() as patch:
-            Disk(patch, tmp_path / "old", fails_at=step)
-            try:
-                action(tmp_path / "old", recipe)
-            except OSError as error:
-                as_sentence(error)
-        check(tmp_path / "old")
-        assert {name for name in listing(tmp_path / "old") if ".partial-prediction" not in name} == before, step
+    for folder in failing_steps(action, lambda _: tmp_path / "old", recipe, stride):
+        check(folder)
+        assert {name for name in listing(folder) if not name.startswith(hidden)} == before
 
 
 def test_a_training_stops_and_goes_on(tmp_path, recipe, scene):
-    settings, data = recipe(), Pair(*scene)
+    data = Pair(*scene)
 
-    def run(folder):
-        return train(settings, folder, data=data, device="cpu", progress=False)
+    def action(folder, recipe):
+        return start(recipe, folder, data)
 
-    steps = count_steps(lambda folder, _: run(folder), tmp_path / "clean", None)
-    expected = load_model(tmp_path / "clean").state_dict()
-    # TensorBoard writes in a thread, at moments of its own; every third step meets all other writers.
-    for step in range(1, steps, 3):
-        folder = tmp_path / str(step)
-        with pytest.MonkeyPatch.context() as patch:
-            Disk(patch, folder, fails_at=step)
-            with pytest.raises(OSError) as caught:
-                run(folder)
-        assert REASONS[errno.ENOSPC] in as_sentence(caught.value)
+    recipe = recipe()
+    expected = load_model(action(tmp_path / "clean", recipe)).state_dict()
+    for folder in failing_steps(action, lambda step: tmp_path / f"{step:04d}", recipe, 5):
         for path in list_checkpoints(folder):
             read_checkpoint(path)
-        assert not [name for name in listing(folder) if name.startswith((".partial", "checkpoint_000003"))]
-        model = load_model(run(folder)).state_dict()
+        assert not [name for name in listing(folder) if ".partial" in name]
+        model = load_model(action(folder, recipe)).state_dict()
         assert all((model[key] == expected[key]).all() for key in expected)
         assert read_training_log(folder / "training.csv")["iteration"] == [2]
+
+
+@pytest.mark.parametrize("name", ["p.zarr", "p.h5"])
+def test_a_finished_prediction_outlives_a_failing_last_step(tmp_path, network, monkeypatch, name):
+    def predict():
+        return predict_volume(network, SMALL, window=(2, 16, 16), out=tmp_path / name, progress=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", full_disk := Disk(patch, tmp_path, fails_at=1).watched("rename", os.rename))
+        patch.setattr(os, "replace", full_disk)
+        with pytest.raises(OSError, match=r"the disk is full; nothing was left half-written there\.$"):
+            predict()
+    assert not (tmp_path / name).exists()
+    seen = []
+    network.register_forward_hook(lambda *_: seen.append(1))
+    assert predict().shape == (2, *SMALL.shape)
+    assert seen == []
 
 
 REAL = """
@@ -210,13 +232,13 @@ network = build_model("rsunet", widths=(4, 6))
 cube = np.random.default_rng(0).integers(0, 255, (16, 128, 128), dtype=np.uint8)
 numbers = {"a": torch.zeros(50_000)}
 actions = {
-    "save_volume zarr": lambda: save_volume(out / "a.zarr", cube),
-    "save_volume h5": lambda: save_volume(out / "a.h5", cube),
-    "save_volume tif": lambda: save_volume(out / "a.tif", cube),
-    "save_volume npy": lambda: save_volume(out / "a.npy", cube),
-    "predict_volume zarr": lambda: predict_volume(network, cube, window=(4, 64, 64), out=out / "p.zarr"),
-    "predict_volume h5": lambda: predict_volume(network, cube, window=(4, 64, 64), out=out / "p.h5"),
-    "prepare_data": lambda: prepare_data(recipe, out / "prepared"),
+    "zarr": lambda: save_volume(out / "a.zarr", cube),
+    "h5": lambda: save_volume(out / "a.h5", cube),
+    "tif": lambda: save_volume(out / "a.tif", cube),
+    "npy": lambda: save_volume(out / "a.npy", cube),
+    "p zarr": lambda: predict_volume(network, cube, window=(4, 64, 64), out=out / "p.zarr"),
+    "p h5": lambda: predict_volume(network, cube, window=(4, 64, 64), out=out / "p.h5"),
+    "prepare": lambda: prepare_data(recipe, out / "prepared"),
     "weights": lambda: write_checkpoint(out / "checkpoint_000001", numbers, {}, {}),
     "state": lambda: write_checkpoint(out / "checkpoint_000001", {}, numbers, {}),
     "train": lambda: train(recipe, out / "run", data=sys.argv[3], device="cpu"),
@@ -233,21 +255,18 @@ for name, action in actions.items():
 
 def test_the_operating_system_refuses(tmp_path, recipe):
     # In a process of its own no file may grow beyond 20 kB; the error comes from write(), as on a full disk.
-    yaml = tmp_path / "own.yaml"
-    settings = recipe().to_yaml().replace("\n", "\n  ").replace("track: 1_mitochondria_contours", "track: own")
-    yaml.write_text(f"base:\n  {settings}\nprofiles:\n  smoke: {{}}\n")
+    settings = recipe().model_dump(mode="json")
+    (tmp_path / "own.yaml").write_text(json.dumps({"base": settings, "profiles": {"smoke": {}}}))
     prepared = prepare_data(recipe(), tmp_path / "prepared").folder
-    out = tmp_path / "out"
-    out.mkdir()
-    command = [sys.executable, "-c", REAL, str(out), str(yaml), str(prepared)]
+    (out := tmp_path / "out").mkdir()
+    command = [sys.executable, "-c", REAL, str(out), str(tmp_path / "own.yaml"), str(prepared)]
     done = subprocess.run(command, capture_output=True, text=True)
     said = dict(line.split("|") for line in done.stdout.splitlines() if "|" in line)
-    print(done.stdout, done.stderr)
-    assert list(said) == REAL.split("actions = {")[1].split("}\nsignal")[0].split('"')[1::2][: len(said)]
+    assert list(said) == ["zarr", "h5", "tif", "npy", "p zarr", "p h5", "prepare", "weights", "state", "train"], done
     for text in said.values():
+        assert "Could not write" in text
         assert "the file would be larger than is allowed" in as_sentence(OSError(text))
-    left = {name for name in listing(out) if not name.startswith("run/tensorboard/")}
-    assert left == {"run/training.csv"}
+    assert {name for name in listing(out) if not name.startswith("run/tensorboard/")} == {"run/training.csv"}
 
 
 @pytest.mark.parametrize("below", ["file", "file/deeper"])
@@ -268,7 +287,7 @@ def test_output_below_a_file(tmp_path, recipe, scene, below):
         lambda: save_volume(place / "a.tif", CUBE),
         lambda: save_volume(place / "a.npy", CUBE),
         lambda: prepare_data(settings, place / "prepared"),
-        lambda: train(settings, place / "run", data=Pair(*scene), device="cpu", progress=False),
+        lambda: start(settings, place / "run", Pair(*scene)),
         lambda: open_stage(TRACK, "1_data_prep", out_dir=place, device="cpu"),
     ):
         with refused(OSError, "Could not write", str(place), "a part of the path is a file", folder=tmp_path):
