@@ -78,12 +78,13 @@ def check() -> None:
 
 @data_app.command("list")
 def data_list() -> None:
-    """List the registered data sets: name, size of the download, what it is."""
+    """List the registered data sets: name, size of the download, voxel size (z, y, x), what it is, licence."""
     from emlib.data.registry import list_datasets
 
     for entry in list_datasets():
         size = f"{entry.size / 1e6:.1f} MB" if entry.size else "by hand"
-        print(f"{entry.name:26} {size:>8}  {entry.title}")
+        voxel = " x ".join(f"{length:g}" for length in entry.voxel_size) + " nm" if entry.voxel_size else ""
+        print(f"{entry.name:24} {size:>8}  {voxel:18}  {entry.title}; {entry.licence}")
 
 
 @data_app.command("fetch")

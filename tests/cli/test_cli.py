@@ -70,8 +70,8 @@ def test_check_describes_the_machine():
 def test_data_list_shows_the_registry():
     lines = said("data", "list").splitlines()
     assert [line.split()[0] for line in lines] == [entry.name for entry in registry.list_datasets()]
-    assert re.search(r"^vnc +\d+\.\d MB  VNC: ", "\n".join(lines))
-    assert re.search(r"^snemi3d +by hand  SNEMI3D", "\n".join(lines), re.MULTILINE)
+    assert re.search(r"^vnc +\d+\.\d MB  50 x 4.6 x 4.6 nm +VNC: .*; .*CC BY 4.0", "\n".join(lines))
+    assert re.search(r"^snemi3d +by hand  30 x 6 x 6 nm +SNEMI3D", "\n".join(lines), re.MULTILINE)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def tiny_registry(tmp_path, monkeypatch):
 
 
 def test_data_fetch_finds_the_local_copy(tiny_registry, monkeypatch):
-    assert said("data", "list").split() == ["tiny", "0.0", "MB", "A", "tiny", "set"]
+    assert " ".join(said("data", "list").split()) == "tiny 0.0 MB 30 x 8 x 8 nm A tiny set; CC0"
     assert said("data", "fetch", "tiny") == f"{tiny_registry}\n"
     assert "did you mean tiny?" in refused("data", "fetch", "tinny")
     (tiny_registry / "image.raw").write_bytes(b"vowels")

@@ -21,8 +21,9 @@ import pytest
 from faults.scene import CUBE, TRACK, Pair, start
 from faults.sentences import as_sentence, listing, refused
 
+from emlib import atomic
 from emlib.data import load_prepared, prepare_data
-from emlib.inference import predict_volume
+from emlib.inference import predict_volume, prediction_output
 from emlib.models import build_model
 from emlib.reproduction import open_stage, read_manifest
 from emlib.training import load_model, read_checkpoint, read_training_log
@@ -203,9 +204,14 @@ def test_a_finished_prediction_outlives_a_failing_last_step(tmp_path, network, m
     def predict():
         return predict_volume(network, SMALL, window=(2, 16, 16), out=tmp_path / name, progress=False)
 
+    def last_step(temporary, target, real=atomic.replace):
+        if target.name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(temporary, target)
+
     with monkeypatch.context() as patch:
-        patch.setattr(os, "rename", full_disk := Disk(patch, tmp_path, fails_at=1).watched("rename", os.rename))
-        patch.setattr(os, "replace", full_disk)
+        for module in (atomic, prediction_output):
+            patch.setattr(module, "replace", last_step)
         with pytest.raises(OSError, match=r"the disk is full; nothing was left half-written there\.$"):
             predict()
     assert not (tmp_path / name).exists()
