@@ -124,4 +124,4 @@ def test_a_metric_that_is_shown_must_be_recorded(chain, capsys):
 def test_a_metric_with_a_band_is_shown_in_it(chain):
     figure = start(chain, "3_inference").show_metric("dice", 0.6)
     assert figure is not None
-    assert any("inside" in text.get_text().lower() for axes in figure.axes for text in axes.texts + [axes.title])
+    assert any("inside" in text.get_text().lower() for axes in figure.axes for text in [*axes.texts, axes.title])
