@@ -18,7 +18,7 @@ import numpy as np
 from emlib.formats.boxes import blocks
 from emlib.formats.metadata import Metadata, check_dtype, from_stored, plain, to_stored
 from emlib.formats.ordering import DEFAULT_KEY, choose_key, missing_key
-from emlib.formats.source import Box, FileSource, box_text
+from emlib.formats.source import Box, FileSource, box_text, one_line
 
 try:
     import fcntl
@@ -69,7 +69,7 @@ class Hdf5Source(FileSource):
                 values = self.handle()[box]
         except (OSError, RuntimeError, KeyError) as error:
             # HDF5's filters are the checksum and the compression; its own words for both say nothing more.
-            reason = "a chunk fails its check" if "filter returned failure" in str(error) else _one_line(error)
+            reason = "a chunk fails its check" if "filter returned failure" in str(error) else one_line(error)
             raise OSError(f"{self.describe()} cannot be read at {box_text(box)}, it is damaged ({reason}).") from error
         return np.ascontiguousarray(values, dtype=self.dtype)
 
@@ -91,14 +91,10 @@ def open_file(path: Path, mode: str = "r", raw: Any = None) -> h5py.File:
         if "file signature not found" in text:
             raise OSError(f"{path} is not an HDF5 file (its first bytes are not HDF5's).") from error
         if "lock" in text or "already open" in text:
-            raise OSError(f"{path} is open elsewhere (a volume.close() may be missing): {_one_line(error)}.") from error
+            raise OSError(f"{path} is open elsewhere (a volume.close() may be missing): {one_line(error)}.") from error
         if error.errno is None:
-            raise OSError(f"{path} is damaged or truncated: HDF5 cannot open it ({_one_line(error)}).") from error
+            raise OSError(f"{path} is damaged or truncated: HDF5 cannot open it ({one_line(error)}).") from error
         raise
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
 
 
 @contextmanager

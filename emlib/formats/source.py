@@ -136,3 +136,13 @@ def in_threads(work: Callable[[Any], Any], jobs: Iterable[Any], count: int) -> I
             yield from pool.map(work, jobs)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def one_line(error: Exception) -> str:
+    """A library's own words in one line, without a closing full stop, to be put into a sentence.
+
+    Example:
+        >>> one_line(OSError("no such\n  chunk."))
+        'no such chunk'
+    """
+    return " ".join(str(error).split()).rstrip(".")

@@ -15,7 +15,7 @@ from emlib.atomic import TEMPORARY_MARK, write_text
 from emlib.formats.boxes import blocks
 from emlib.formats.metadata import Metadata, check_axes, check_dtype, from_multiscales, from_stored, to_stored
 from emlib.formats.ordering import choose_key, missing_key
-from emlib.formats.source import Box, FileSource, box_shape, box_text, in_threads
+from emlib.formats.source import Box, FileSource, box_shape, box_text, in_threads, one_line
 
 NODE_FILES = ("zarr.json", ".zarray", ".zgroup")
 # What zarr and its codecs raise on damaged chunks and metadata, by experiment.
@@ -62,7 +62,7 @@ class ZarrSource(FileSource):
             # has an argument for this too, which zarr 3.1 ignores for an array that exists.)
             return array.with_config({"write_empty_chunks": True})
         except DAMAGE as error:
-            raise OSError(f"{self.describe()} has metadata that zarr cannot use ({_one_line(error)}).") from error
+            raise OSError(f"{self.describe()} has metadata that zarr cannot use ({one_line(error)}).") from error
 
     def read(self, box: Box) -> np.ndarray:
         array = self.handle()
@@ -73,7 +73,7 @@ class ZarrSource(FileSource):
         except DAMAGE as error:
             file = next((file for part, file in self._chunk_files(array, box) if not _readable(array, part)), "")
             place = f"chunk file {file}" if file else "one of its chunks"
-            reason = "its checksum is wrong" if "checksum" in str(error) else _one_line(error)
+            reason = "its checksum is wrong" if "checksum" in str(error) else one_line(error)
             raise OSError(
                 f"{self.describe()} cannot be read at {box_text(box)}: {place} is damaged ({reason})."
             ) from error
@@ -106,10 +106,6 @@ class ZarrSource(FileSource):
                 for start, step, length in zip(corner, steps, self.shape, strict=True)
             )
             yield part, folder / array.metadata.encode_chunk_key(position)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
 
 
 def _readable(array: Any, box: Box) -> bool:
