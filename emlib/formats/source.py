@@ -142,7 +142,7 @@ def one_line(error: Exception) -> str:
     """A library's own words in one line, without a closing full stop, to be put into a sentence.
 
     Example:
-        >>> one_line(OSError("no such\n  chunk."))
+        >>> one_line(OSError("no   such chunk."))
         'no such chunk'
     """
     return " ".join(str(error).split()).rstrip(".")
