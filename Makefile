@@ -8,7 +8,7 @@ JOBS ?= $(shell $(PYTHON) -c "import os; print(min(8, len(os.sched_getaffinity(0
 help:
 	@echo "make reproduce  run every notebook (smoke profile, generated data) and print the verdict table"
 	@echo "make test       run the tests"
-	@echo "make lab        open JupyterLab on notebooks/"
+	@echo "make lab        open JupyterLab on notebooks/ (in a container as root: LAB_OPTIONS=--allow-root)"
 	@echo "make .venv      install only"
 	@echo "make control    the run that must fail: shuffled labels have to miss their bands"
 	@echo "make notebooks  run the notebooks and store their outputs in notebooks/"
@@ -35,7 +35,7 @@ test: .venv
 	$(BIN)/python -m pytest -n $(JOBS)
 
 lab: .venv
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+	$(BIN)/jupyter lab --notebook-dir=notebooks $(LAB_OPTIONS)
 
 notebooks: .venv
 	$(BIN)/emlib reproduce --profile smoke --fresh --update-notebooks
