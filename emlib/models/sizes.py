@@ -13,14 +13,32 @@ def check_settings(name: str, in_channels: int, out_channels: int, widths: Seque
     Raises:
         ValueError: a channel number below 1, or widths that are not at least two whole numbers above 0.
     """
-    for key, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}: {key} is {value!r}, but a whole number of at least 1 was expected.")
+    check_channels(name, in_channels, out_channels)
     widths = tuple(widths)
     whole = all(isinstance(width, int) and not isinstance(width, bool) and width > 0 for width in widths)
     if len(widths) < 2 or not whole:
         raise ValueError(f"{name}: widths is {list(widths)}, but at least two whole numbers above 0 were expected.")
     return widths
+
+
+def check_channels(name: str, in_channels: int, out_channels: int) -> None:
+    """Refuse numbers of channels that are none.
+
+    Raises:
+        ValueError: not a whole number of at least 1.
+    """
+    check_whole(name, "in_channels", in_channels, 1)
+    check_whole(name, "out_channels", out_channels, 1)
+
+
+def check_whole(name: str, key: str, value: object, minimum: int) -> None:
+    """Refuse what is not a whole number of at least `minimum`.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ValueError(f"{name}: {key} is {value!r}, but a whole number of at least {minimum} was expected.")
 
 
 def check_input(name: str, image: torch.Tensor, in_channels: int, divisor: Sequence[int]) -> None:

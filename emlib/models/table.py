@@ -9,13 +9,28 @@ from typing import Any
 
 from torch import nn
 
+from emlib.models.fpn_3d import FPN3D
 from emlib.models.input_standardization import InputStandardization
+from emlib.models.monai_transformers import swin_unetr, unetr
+from emlib.models.monai_unets import dynunet, monai_unet, segresnet
 from emlib.models.rsunet import RSUNet
+from emlib.models.unet_2d import UNet2D
+from emlib.models.unet_3d import UNet3D
+from emlib.models.unet_plus_3d import UNetPlus3D
 from emlib.models.unet_residual_3d import ResidualUNet3D
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
+    "dynunet": dynunet,
+    "fpn_3d": FPN3D,
+    "monai_unet": monai_unet,
     "rsunet": RSUNet,
+    "segresnet": segresnet,
+    "swin_unetr": swin_unetr,
+    "unet_2d": UNet2D,
+    "unet_3d": UNet3D,
+    "unet_plus_3d": UNetPlus3D,
     "unet_residual_3d": ResidualUNet3D,
+    "unetr": unetr,
 }
 
 
@@ -24,7 +39,8 @@ def list_models() -> list[str]:
 
     Example:
         >>> list_models()
-        ['rsunet', 'unet_residual_3d']
+        ['dynunet', 'fpn_3d', 'monai_unet', 'rsunet', 'segresnet', 'swin_unetr',
+         'unet_2d', 'unet_3d', 'unet_plus_3d', 'unet_residual_3d', 'unetr']
     """
     return sorted(MODELS)
 
@@ -53,6 +69,7 @@ def build_model(
         (N, out_channels, Z, Y, X). Its attribute `min_divisor` says by what (Z, Y, X) must be divisible.
 
     Raises:
+        ImportError: the network needs a package that is not installed.
         ValueError: no such network, or it has no such option; the sentence names the nearest one.
 
     Example:

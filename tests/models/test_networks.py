@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from emlib.models import build_model, count_parameters, describe_model, list_models
+from emlib.models import build_model, count_parameters, describe_model
 
 TWINS = [("rsunet", (4, 6)), ("rsunet", (4, 6, 8)), ("unet_residual_3d", (4, 6)), ("unet_residual_3d", (4, 6, 8))]
 
@@ -178,8 +178,3 @@ def test_standardised_input_is_the_same_network_on_another_scale(name):
     scaled.load_state_dict(plain.state_dict())
     image = torch.rand(1, 1, 2, 8, 8)
     torch.testing.assert_close(scaled(image), plain((image - 0.5) / 0.25))
-
-
-def test_list_of_models_is_what_can_be_built():
-    assert list_models() == ["rsunet", "unet_residual_3d"]
-    assert all(build_model(name, widths=(2, 3)) for name in list_models())
