@@ -4,6 +4,7 @@ Every `show_...` figure function takes arrays or Volumes and returns a matplotli
 Volumes are (z, y, x), voxel sizes are in nm, and an object has the same colour in every figure and in Neuroglancer.
 """
 
+from emlib.visualization.affinities import show_affinities
 from emlib.visualization.bands import show_band
 from emlib.visualization.colors import colorize, label_colors
 from emlib.visualization.curves import (
@@ -18,8 +19,10 @@ from emlib.visualization.gallery import show_gallery
 from emlib.visualization.loss_curve import show_loss_curve
 from emlib.visualization.neuroglancer_state import LayerPlan, neuroglancer_state
 from emlib.visualization.neuroglancer_viewer import NeuroglancerView, show_neuroglancer
+from emlib.visualization.neuron_errors import show_neuron_errors
 from emlib.visualization.objects import show_class_balance, show_object_sizes
 from emlib.visualization.orientation import show_orientation_check
+from emlib.visualization.partition_curves import show_partition_curve
 from emlib.visualization.precomputed import read_precomputed, write_precomputed
 from emlib.visualization.screenshot import capture_screenshot
 from emlib.visualization.sections import (
@@ -40,6 +43,7 @@ __all__ = [
     "neuroglancer_state",
     "read_precomputed",
     "save_figure",
+    "show_affinities",
     "show_augmentations",
     "show_band",
     "show_blending",
@@ -49,9 +53,11 @@ __all__ = [
     "show_loss_curve",
     "show_metric_curve",
     "show_neuroglancer",
+    "show_neuron_errors",
     "show_object_sizes",
     "show_orientation_check",
     "show_overlay",
+    "show_partition_curve",
     "show_precision_recall",
     "show_scores_by_size",
     "show_sections",

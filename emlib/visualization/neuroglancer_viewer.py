@@ -9,11 +9,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from emlib.visualization.neuroglancer_layers import common_shape, is_rgb, plan_layers
 from emlib.visualization.neuroglancer_state import LayerPlan, dimensions, neuroglancer_state
-from emlib.visualization.panels import as_array, find_voxel_size, infer_kind
-from emlib.visualization.served_array import ServedArray, find_segments, value_range
+from emlib.visualization.panels import find_voxel_size
+from emlib.visualization.served_array import ServedArray
 
 # A viewer's link dies when nothing holds the viewer; the last few are held so that a line without an assignment works.
 _latest_views: deque[NeuroglancerView] = deque(maxlen=4)
@@ -25,6 +24,10 @@ def show_neuroglancer(
     segmentation: Any = None,
     truth: Any = None,
     *,
+    affinities: Any = None,
+    segmentations: Mapping[str, Any] | None = None,
+    visible: str | None = None,
+    points: Mapping[str, Sequence[Any]] | None = None,
     voxel_size: Sequence[float] | None = None,
     position: Sequence[float] | None = None,
     extra: Mapping[str, Any] | None = None,
@@ -47,8 +50,15 @@ def show_neuroglancer(
         prediction: (c, z, y, x) or (z, y, x); each channel is a layer in a colour of its own.
         segmentation: integer labels (z, y, x).
         truth: integer labels (z, y, x), hidden at first if there is a segmentation (press its number key).
+        affinities: (c, z, y, x) with 3, 6, 9 ... channels, uint8 or floats from 0 to 1, drawn as red (z), green (y) and
+            blue (x); one layer for each three channels, those after the first hidden at first.
+        segmentations: name -> integer labels (z, y, x), for example one a threshold: layers to switch between.
+        visible: which one of truth, the segmentations and the segmentation is seen first, default the last of them.
+        points: name -> positions (z, y, x) in voxels, or objects that have a `.position` and may have a
+            `.description`, such as the events of `emlib.evaluation.neuron_errors`: lists to click through. "splits"
+            are red and "merges" yellow.
         voxel_size: nm (z, y, x), default that of the first Volume which knows it.
-        position: (z, y, x) in voxels to look at, default the centre.
+        position: (z, y, x) in voxels to look at, default the first point, or the centre if there is none.
         extra: name -> array for more layers; integers except uint8 are labels, anything else an image.
         channel_names: names of the prediction's channels, default those that the Volume carries.
         segments: ids to select, that is to draw strongly and as 3-D meshes; default the largest 200 found.
@@ -61,10 +71,12 @@ def show_neuroglancer(
         A view with `.url`, `.state_json()` and `.viewer` (a `neuroglancer.Viewer`).
 
     Raises:
-        ValueError: nothing to show, shapes that differ, or names that do not fit the channels.
+        ValueError: nothing to show, shapes that differ, names that do not fit the channels or that occur twice,
+            affinities beyond 0 to 1, or a point outside the volume.
         TypeError: labels that are not integers.
 
     Example:
+        >>> import numpy as np
         >>> labels = np.zeros((8, 16, 16), np.uint64)
         >>> labels[2:6, 4:12, 4:12] = 2**40
         >>> view = show_neuroglancer(labels * 0.0, segmentation=labels, voxel_size=(30, 8, 8), open_browser=False)
@@ -73,19 +85,25 @@ def show_neuroglancer(
         ['image', 'segmentation']
     """
     names = channel_names or getattr(prediction, "attributes", {}).get("channels")
-    arrays, kinds = _collect(image, prediction, segmentation, truth, extra or {}, names)
-    shape = _common_shape(arrays)
-    voxel_size = find_voxel_size(voxel_size, image, prediction, segmentation, truth, *(extra or {}).values())
+    segmentations, extra = dict(segmentations or {}), dict(extra or {})
+    arrays, plans = plan_layers(
+        image=image,
+        prediction=prediction,
+        affinities=affinities,
+        segmentation=segmentation,
+        truth=truth,
+        segmentations=segmentations,
+        extra=extra,
+        points=points or {},
+        channel_names=names,
+        segments=segments,
+        visible=visible,
+    )
+    shape = common_shape(arrays)
+    volumes = (image, prediction, affinities, segmentation, truth, *segmentations.values(), *extra.values())
+    voxel_size = find_voxel_size(voxel_size, *volumes)
     if voxel_size is not None and len(voxel_size) != 3:
         raise ValueError(f"The voxel size of a volume is (z, y, x); this one is {voxel_size}.")
-    plans = {}
-    for name, array in arrays.items():
-        if kinds[name] == "segmentation":
-            chosen = find_segments(array) if segments is None else [int(one) for one in segments]
-            hidden = name == "truth" and "segmentation" in arrays
-            plans[name] = LayerPlan("segmentation", f"local://{name}", segments=chosen, visible=not hidden)
-        else:
-            plans[name] = LayerPlan(kinds[name], f"local://{name}", value_range=value_range(array, kinds[name]))
     state = neuroglancer_state(plans, shape=shape, voxel_size=voxel_size, position=position, layout=layout, title=title)
     view = NeuroglancerView(arrays, plans, state, voxel_size, iframe=iframe)
     _latest_views.append(view)
@@ -146,6 +164,8 @@ class NeuroglancerView:
             viewer = neuroglancer.Viewer(allow_credentials=False)
             state = {**self._state, "layers": [dict(layer) for layer in self._state["layers"]]}
             for layer in state["layers"]:
+                if layer["name"] not in self._arrays:  # points: they are in the state already
+                    continue
                 layer["source"] = viewer.volume_manager.register_volume(self._local_volume(layer["name"]))
             viewer.set_state(state)
             self._viewer = viewer
@@ -166,33 +186,37 @@ class NeuroglancerView:
         Raises:
             ValueError: a source for a layer that does not exist.
         """
-        unknown = set(sources or {}) - set(self._plans)
+        unknown = set(sources or {}) - set(self._arrays)
         if unknown:
-            raise ValueError(f"There is no layer {min(unknown)!r}; the layers are {', '.join(self._plans)}.")
+            raise ValueError(f"There is no layer {min(unknown)!r}; the layers are {', '.join(self._arrays)}.")
         state = self._state if self._viewer is None else self._viewer.state.to_json()
-        addresses = {name: (sources or {}).get(name, plan.source) for name, plan in self._plans.items()}
+        addresses = {name: (sources or {}).get(name, self._plans[name].source) for name in self._arrays}
         layers = [{**layer, "source": addresses.get(layer["name"], layer["source"])} for layer in state["layers"]]
         return {**state, "layers": layers}
 
     def describe(self) -> str:
         """Layers, shape and voxel size in one line."""
-        shape = next(iter(self._arrays.values())).shape
-        voxels = " x ".join(str(size) for size in shape) + " voxels"
+        voxels = " x ".join(str(size) for size in common_shape(self._arrays)) + " voxels"
         if self._voxel_size is not None:
             voxels += " of " + " x ".join(f"{step:g}" for step in self._voxel_size) + " nm"
-        return f"{', '.join(self._plans)} ({voxels})"
+        counts = {name: f"{name} ({len(plan.points)})" for name, plan in self._plans.items() if plan.kind == "points"}
+        return f"{', '.join(counts.get(name, name) for name in self._plans)} ({voxels})"
 
     def _local_volume(self, name: str) -> Any:
         import neuroglancer
 
         spaces = dimensions(self._voxel_size, "zyx")
+        if is_rgb(self._arrays[name]):
+            # A name that ends in ^ is a channel: read whole, and handed to the shader.
+            spaces = {"c^": [1, ""], **spaces}
         space = neuroglancer.CoordinateSpace(
             names=list(spaces),
             scales=[scale for scale, _ in spaces.values()],
             units=[unit for _, unit in spaces.values()],
         )
         is_labels = self._plans[name].kind == "segmentation"
-        served = ServedArray(self._arrays[name], labels=is_labels)
+        array = self._arrays[name]
+        served = array if is_rgb(array) else ServedArray(array, labels=is_labels)
         # "npz" is compressed and works for every type; "raw" fails with this neuroglancer on numpy 2.
         return neuroglancer.LocalVolume(
             served, dimensions=space, volume_type="segmentation" if is_labels else "image", encoding="npz"
@@ -210,59 +234,3 @@ class NeuroglancerView:
         if self._iframe:
             html += f'<br><iframe src="{self.url}" width="100%" height="600" style="border: none"></iframe>'
         return {"text/html": html, "text/plain": repr(self)}
-
-
-def _collect(
-    image: Any, prediction: Any, segmentation: Any, truth: Any, extra: Mapping[str, Any], names: Sequence[str] | None
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Layers in drawing order, name -> (z, y, x) array, and what each is."""
-    arrays: dict[str, Any] = {}
-    kinds: dict[str, str] = {}
-
-    def add(name: str, array: Any, kind: str) -> None:
-        if name in arrays:
-            raise ValueError(f"Two layers are called {name!r}; give each its own name.")
-        if kind == "segmentation" and not (array.dtype == bool or np.issubdtype(array.dtype, np.integer)):
-            raise TypeError(f"{name} must hold integer labels, but it is {array.dtype}.")
-        arrays[name], kinds[name] = array, kind
-
-    if image is not None:
-        add("image", as_array(image), "image")
-    if prediction is not None:
-        for name, channel in _channels(as_array(prediction), names).items():
-            add(name, channel, "channel")
-    for name, array in extra.items():
-        array = as_array(array)
-        labels = len(array.shape) == 3 and infer_kind(np.empty((0, 0), array.dtype)) == "labels"
-        add(name, array, "segmentation" if labels else "image")
-    for name, array in (("truth", truth), ("segmentation", segmentation)):
-        if array is not None:
-            add(name, as_array(array), "segmentation")
-    if not arrays:
-        raise ValueError("show_neuroglancer needs an image, a prediction, a segmentation, a truth or an extra layer.")
-    return arrays, kinds
-
-
-def _channels(prediction: Any, names: Sequence[str] | None) -> dict[str, Any]:
-    if len(prediction.shape) == 3:
-        return {names[0] if names else "prediction": prediction}
-    if len(prediction.shape) != 4:
-        raise ValueError(f"prediction must be (c, z, y, x) or (z, y, x); its shape is {tuple(prediction.shape)}.")
-    count = prediction.shape[0]
-    if names is not None and len(names) != count:
-        raise ValueError(f"prediction has {count} channels, but {len(names)} channel names were given.")
-    chosen = names or [f"prediction {channel}" for channel in range(count)]
-    return {name: ServedArray(prediction, index=channel) for channel, name in enumerate(chosen)}
-
-
-def _common_shape(arrays: Mapping[str, Any]) -> tuple[int, ...]:
-    first_name, first = next(iter(arrays.items()))
-    for name, array in arrays.items():
-        if len(array.shape) != 3:
-            raise ValueError(f"{name} must be (z, y, x); its shape is {tuple(array.shape)}.")
-        if tuple(array.shape) != tuple(first.shape):
-            raise ValueError(
-                f"{first_name} and {name} must have the same shape; "
-                f"they are {tuple(first.shape)} and {tuple(array.shape)}."
-            )
-    return tuple(first.shape)

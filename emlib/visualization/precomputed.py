@@ -39,7 +39,9 @@ def write_precomputed(
     overwrite: bool = True,
     show_progress: bool = True,
 ) -> Path:
-    """Write a (z, y, x) volume as a Neuroglancer precomputed folder, unsharded, with coarser levels.
+    """Write a (z, y, x) volume, or an image with channels (c, z, y, x), as a Neuroglancer precomputed folder.
+
+    The folder is unsharded and holds coarser levels.
 
     Voxels are read and written chunk by chunk, so memory does not grow with the volume; a level is made from the files
     of the level before. Each level halves the axes whose voxels are less than twice as long as the shortest: y and x
@@ -47,8 +49,9 @@ def write_precomputed(
     most frequent one below it (the smallest of equally frequent ones). The folder appears when it is complete.
 
     Args:
-        volume: array or Volume. Images: uint8, uint16, uint32, uint64 or floats (stored as float32). Segmentations:
-            any integers, stored as uint32 or uint64, no id changed.
+        volume: array or Volume. Images: uint8, uint16, uint32, uint64 or floats (stored as float32), (z, y, x) or
+            with channels (c, z, y, x), such as three affinities that a shader draws as RGB. Segmentations: (z, y, x)
+            of any integers, stored as uint32 or uint64, no id changed.
         path: folder to write; `info` lies directly in it.
         voxel_size: nm (z, y, x), default the Volume's, needed.
         kind: "image" (raw chunks) or "segmentation" (compressed_segmentation chunks).
@@ -61,7 +64,7 @@ def write_precomputed(
         The path. View it with the source "precomputed://<address of the folder>".
 
     Raises:
-        ValueError: not 3-D, empty, no voxel size, unknown kind, chunk or mips.
+        ValueError: not 3-D (or 4-D, for an image), empty, no voxel size, unknown kind, chunk or mips.
         TypeError: a segmentation that is not of integers.
         FileExistsError: the folder exists and `overwrite` is False.
         OSError: the disk is full or not writable; nothing is left at `path`.
@@ -79,8 +82,9 @@ def write_precomputed(
     voxel_size = find_voxel_size(voxel_size, volume)
     _check(volume, voxel_size, kind, mips, chunk)
     dtype = served_type(np.dtype(volume.dtype), labels=kind == "segmentation")
-    levels = plan_levels(volume.shape, voxel_size, mips)
-    info = _make_info(levels, dtype, kind, chunk)
+    levels = plan_levels(volume.shape[-3:], voxel_size, mips)
+    channels = int(volume.shape[0]) if len(volume.shape) == 4 else 1
+    info = _make_info(levels, dtype, kind, chunk, channels)
     with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.mkdir()
         (temporary / "info").write_text(json.dumps(info, indent=1), encoding="utf-8")
@@ -110,7 +114,7 @@ def read_precomputed(
         stop: voxel (z, y, x) after the last, default the shape of the level.
 
     Returns:
-        (z, y, x) array of the stored dtype.
+        (z, y, x) array of the stored dtype, (c, z, y, x) if there are several channels.
 
     Raises:
         FileNotFoundError: no precomputed volume there, or a chunk is missing.
@@ -157,12 +161,16 @@ def plan_levels(
 def downsample(values: np.ndarray, factor: Sequence[int], *, labels: bool) -> np.ndarray:
     """Reduce (z, y, x) values by whole factors: the mean, or the most frequent label. An odd edge is repeated.
 
+    Channels before z, if any, are reduced one by one.
+
     Example:
         >>> downsample(np.array([[[1, 1, 9], [7, 1, 9]]], np.uint64), (1, 2, 2), labels=True).tolist()
         [[[1, 9]]]
     """
     if tuple(factor) == (1, 1, 1):
         return values
+    if values.ndim == 4:
+        return np.stack([downsample(channel, factor, labels=labels) for channel in values])
     excess = [(0, -size % by) for size, by in zip(values.shape, factor, strict=True)]
     values = np.pad(values, excess, mode="edge")
     shape = [part for size, by in zip(values.shape, factor, strict=True) for part in (size // by, by)]
@@ -178,8 +186,9 @@ def downsample(values: np.ndarray, factor: Sequence[int], *, labels: bool) -> np
 def _check(volume: Any, voxel_size: Sequence[float] | None, kind: str, mips: int | None, chunk: Sequence[int]) -> None:
     if kind not in KINDS:
         raise ValueError(f"kind must be 'image' or 'segmentation', not {kind!r}.")
-    if len(volume.shape) != 3 or min(volume.shape) < 1:
-        raise ValueError(f"A precomputed volume must be (z, y, x) and not empty; the shape is {tuple(volume.shape)}.")
+    if len(volume.shape) not in ((3, 4) if kind == "image" else (3,)) or min(volume.shape) < 1:
+        wanted = "(z, y, x) or (c, z, y, x)" if kind == "image" else "(z, y, x)"
+        raise ValueError(f"A precomputed {kind} must be {wanted} and not empty; the shape is {tuple(volume.shape)}.")
     if voxel_size is None or len(voxel_size) != 3:
         raise ValueError("A precomputed volume needs a voxel size in nm (z, y, x); give voxel_size=...")
     if mips is not None and mips < 0:
@@ -191,7 +200,7 @@ def _check(volume: Any, voxel_size: Sequence[float] | None, kind: str, mips: int
         raise TypeError(f"A segmentation must hold integer labels, but it is {dtype}.")
 
 
-def _make_info(levels: list[Any], dtype: np.dtype, kind: str, chunk: Sequence[int]) -> dict[str, Any]:
+def _make_info(levels: list[Any], dtype: np.dtype, kind: str, chunk: Sequence[int], channels: int) -> dict[str, Any]:
     scales = []
     for number, (shape, steps, _) in enumerate(levels):
         scale: dict[str, Any] = {
@@ -209,7 +218,7 @@ def _make_info(levels: list[Any], dtype: np.dtype, kind: str, chunk: Sequence[in
         "@type": "neuroglancer_multiscale_volume",
         "type": kind,
         "data_type": dtype.name,
-        "num_channels": 1,
+        "num_channels": channels,
         "scales": scales,
     }
 
@@ -226,7 +235,7 @@ def _chunk_name(box: Box) -> str:
 
 def _reader_of(volume: Any, kind: str) -> Callable[[Box], np.ndarray]:
     def read(box: Box) -> np.ndarray:
-        values = np.asarray(volume[box])
+        values = np.asarray(volume[box if len(volume.shape) == 3 else (slice(None), *box)])
         if kind == "segmentation" and values.dtype.kind == "i" and values.min() < 0:
             raise ValueError(f"Labels must not be negative; the smallest here is {values.min()}.")
         return values
@@ -256,16 +265,18 @@ def _read_box(folder: Path, info: dict[str, Any], mip: int, box: Box) -> np.ndar
     dtype = np.dtype(info["data_type"])
     decode = decode_raw if scale["encoding"] == "raw" else decode_compressed_segmentation
     shape, chunk = scale["size"][::-1], scale["chunk_sizes"][0][::-1]
-    out = np.empty([side.stop - side.start for side in box], dtype)
+    # A chunk is stored channel after channel, each with x fastest.
+    channels = (info["num_channels"],) if info["num_channels"] > 1 else ()
+    out = np.empty([*channels, *(side.stop - side.start for side in box)], dtype)
     touched = [range(side.start // step * step, side.stop, step) for side, step in zip(box, chunk, strict=True)]
     for corner in itertools.product(*touched):
         here = tuple(slice(low, min(low + step, size)) for low, step, size in zip(corner, chunk, shape, strict=True))
         file = folder / scale["key"] / _chunk_name(here)
         if not file.is_file():
             raise FileNotFoundError(f"The precomputed volume {folder} lacks its chunk {scale['key']}/{file.name}.")
-        data = decode(file.read_bytes(), [side.stop - side.start for side in here], dtype)
+        data = decode(file.read_bytes(), [*channels, *(side.stop - side.start for side in here)], dtype)
         common = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(here, box, strict=True)]
         source = tuple(slice(low - a.start, high - a.start) for (low, high), a in zip(common, here, strict=True))
         target = tuple(slice(low - b.start, high - b.start) for (low, high), b in zip(common, box, strict=True))
-        out[target] = data[source]
+        out[(..., *target)] = data[(..., *source)]
     return out

@@ -82,6 +82,10 @@ def capture_screenshot(
         config.show_ui_controls = False
         config.show_panel_borders = False
         config.viewer_size = list(size)
+    # A screenshot holds the drawn views only; an open list of annotations would leave a black strip beside them.
+    side_panel = bool(viewer.state.selected_layer.visible)
+    if side_panel:
+        _show_side_panel(viewer, False)
     try:
         with _running_browser(program, viewer.get_viewer_url(), size) as process:
             for _ in range(ATTEMPTS):
@@ -91,9 +95,16 @@ def capture_screenshot(
                     break
     finally:
         viewer.config_state.set_state(before)
+        if side_panel:
+            _show_side_panel(viewer, True)
     with atomic_path(path) as temporary:
         temporary.write_bytes(reply.image)
     return Path(path)
+
+
+def _show_side_panel(viewer: Any, visible: bool) -> None:
+    with viewer.txn() as state:
+        state.selected_layer.visible = visible
 
 
 def _wait_for_picture(viewer: Any, process: subprocess.Popen[bytes], deadline: float, timeout: float) -> Any:

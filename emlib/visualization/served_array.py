@@ -15,7 +15,7 @@ class ServedArray:
     """A lazy (z, y, x) view of a volume, with every piece turned into a type that Neuroglancer reads.
 
     Labels become uint32 or uint64, images uint8, uint16, uint32, uint64 or float32. `index` picks one channel of a
-    (c, z, y, x) volume.
+    (c, z, y, x) volume, or with a slice several, which are always read together.
 
     Example:
         >>> served = ServedArray(np.ones((2, 4, 4, 4), np.float16), index=1)
@@ -23,14 +23,19 @@ class ServedArray:
         ((4, 4, 4), dtype('float32'))
     """
 
-    def __init__(self, volume: Any, *, labels: bool = False, index: int | None = None) -> None:
+    def __init__(self, volume: Any, *, labels: bool = False, index: int | slice | None = None) -> None:
         self._volume, self._index = volume, index
         self.shape = tuple(int(size) for size in (volume.shape if index is None else volume.shape[1:]))
+        if isinstance(index, slice):
+            self.shape = (len(range(volume.shape[0])[index]), *self.shape)
         self.ndim = len(self.shape)
-        self.dtype = served_type(np.dtype(volume.dtype), labels=labels)
+        self.source_dtype = np.dtype(volume.dtype)
+        self.dtype = served_type(self.source_dtype, labels=labels)
 
     def __getitem__(self, item: Any) -> np.ndarray:
         item = item if isinstance(item, tuple) else (item,)
+        if isinstance(self._index, slice):
+            return np.asarray(self._volume[(self._index, *item[1:])])[item[0]].astype(self.dtype, copy=False)
         if self._index is not None:
             item = (self._index, *item)
         return np.asarray(self._volume[item]).astype(self.dtype, copy=False)

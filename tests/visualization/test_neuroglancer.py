@@ -3,6 +3,7 @@ import json
 import urllib.error
 import urllib.request
 import zlib
+from types import SimpleNamespace
 
 import nbclient
 import nbformat
@@ -154,6 +155,76 @@ def test_state_of_data_on_a_server():
     assert state["layers"][0]["shaderControls"] == {"normalized": {"range": [20, 200]}}
 
 
+def test_affinities_are_rgb_layers_of_three_channels(scene):
+    affinities = np.random.default_rng(0).random((6, 8, 48, 64)).astype(np.float16)
+    view = show_neuroglancer(scene[0], affinities=affinities, voxel_size=VOXEL_SIZE)
+    layers = view.state_json()["layers"]
+    assert [(layer["name"], layer["visible"]) for layer in layers] == [
+        ("image", True),
+        ("affinities", True),
+        ("affinities 3-5", False),
+    ]
+    assert "getDataValue(2)" in layers[1]["shader"]
+    assert "rgb * 1.0" in layers[1]["shader"]
+    for layer, expected in (("affinities", affinities[:3]), ("affinities 3-5", affinities[3:])):
+        key, info = _info(view, layer)
+        assert info["shape"] == [3, 8, 48, 64]
+        assert list(info["coordinateSpace"]) == ["c^", "z", "y", "x"]
+        assert info["coordinateSpace"]["y"] == [8e-9, "m"]
+        url = f"{view.url.split('/v/')[0]}/neuroglancer/npz/{key}/1,1,1,1/0,2,10,20/3,6,40,60"
+        values = np.load(io.BytesIO(zlib.decompress(_get(url))))
+        assert values.dtype == np.float32
+        assert (values == expected[:, 2:6, 10:40, 20:60]).all()
+
+
+@pytest.mark.parametrize("dtype, gain", [(np.uint8, "1.0"), (np.float32, "1.0"), (bool, "255.0")])
+def test_the_largest_affinity_is_full_brightness(dtype, gain):
+    view = show_neuroglancer(affinities=np.ones((3, 4, 8, 8), dtype))
+    assert f"rgb * {gain});" in view.state_json()["layers"][0]["shader"]
+
+
+def test_one_of_the_label_layers_is_visible_at_first(scene):
+    image, truth, segmentation, _ = scene
+    several = {"fragments": truth, "threshold 0.3": segmentation, "threshold 0.6": truth}
+
+    def visible(**options):
+        layers = show_neuroglancer(image, truth=truth, segmentations=several, **options).state_json()["layers"]
+        return [layer["name"] for layer in layers if layer["visible"]]
+
+    assert visible() == ["image", "threshold 0.6"]
+    assert visible(visible="threshold 0.3") == ["image", "threshold 0.3"]
+    assert visible(visible="truth") == ["image", "truth"]
+    assert visible(segmentation=segmentation) == ["image", "segmentation"]
+    with pytest.raises(ValueError, match=r"no label layer '0\.3' to be visible; there are: truth, fragments"):
+        visible(visible="0.3")
+    layers = show_neuroglancer(segmentations=several, segments=[7]).state_json()["layers"]
+    assert [layer["segments"] for layer in layers] == [["7"]] * 3
+
+
+def test_points_are_lists_to_click_through(scene):
+    event = SimpleNamespace(position=(1, 2, 3), description="segment 9 joins 3 + 4")
+    view = show_neuroglancer(
+        scene[0], points={"splits": [(7, 47, 63), np.array([0, 0, 0])], "merges": [event]}, voxel_size=VOXEL_SIZE
+    )
+    for _ in range(2):  # before and after the viewer has been started
+        state = view.state_json()
+        splits, merges = state["layers"][1:]
+        assert (splits["name"], splits["type"], splits["annotationColor"]) == ("splits", "annotation", "#ff3030")
+        assert [place["point"] for place in splits["annotations"]] == [[63.5, 47.5, 7.5], [0.5, 0.5, 0.5]]
+        assert merges["annotationColor"] == "#ffe119"
+        assert merges["annotations"] == [
+            {"type": "point", "id": "0", "point": [3.5, 2.5, 1.5], "description": "segment 9 joins 3 + 4"}
+        ]
+        assert list(merges["source"]["transform"]["outputDimensions"]) == ["x", "y", "z"]
+        assert state["selectedLayer"]["layer"] == "splits"
+        assert state["position"] == [63.5, 47.5, 7.5]
+        assert json.loads(json.dumps(state)) == state
+        assert view.url
+    assert view.describe().startswith("image, splits (2), merges (1) (8 x 48 x 64 voxels")
+    with pytest.raises(ValueError, match="no layer 'merges'; the layers are image"):
+        view.state_json({"merges": "precomputed://https://example.org"})
+
+
 ARRAY = np.zeros((4, 8, 8), np.uint8)
 BAD_CALLS = {
     "needs an image": lambda: show_neuroglancer(),
@@ -165,6 +236,18 @@ BAD_CALLS = {
     "Did you mean '4panel'": lambda: show_neuroglancer(ARRAY, layout="4panels"),
     "voxel size of a volume is": lambda: show_neuroglancer(ARRAY, voxel_size=(8, 8)),
     "Did you mean 'segmentation'": lambda: neuroglancer_state({"a": LayerPlan("segments", "")}, shape=(1, 1, 1)),
+    "needs a source": lambda: neuroglancer_state({"a": LayerPlan("image")}, shape=(1, 1, 1)),
+    "affinities must be .c, z, y, x. with 3, 6, 9": lambda: show_neuroglancer(affinities=[ARRAY, ARRAY]),
+    "affinities must be floats from 0 to 1; here they reach from 7 to 7": lambda: show_neuroglancer(
+        affinities=np.full((3, 4, 8, 8), 7.0)
+    ),
+    "reach from nan to nan": lambda: show_neuroglancer(affinities=np.full((3, 4, 8, 8), np.nan)),
+    "affinities must be uint8 from 0 to 255 or floats": lambda: show_neuroglancer(affinities=[ARRAY.astype(int)] * 3),
+    "image and affinities must have the same shape": lambda: show_neuroglancer(ARRAY, affinities=[ARRAY[:2]] * 3),
+    "Two layers are called 'splits'": lambda: show_neuroglancer(extra={"splits": ARRAY}, points={"splits": []}),
+    "Two layers are called 'truth'": lambda: show_neuroglancer(truth=ARRAY, segmentations={"truth": ARRAY}),
+    "points 'splits' must be .z, y, x.": lambda: show_neuroglancer(ARRAY, points={"splits": [(1, 2)]}),
+    "of 'splits' lies outside the volume": lambda: show_neuroglancer(ARRAY, points={"splits": [(4, 0, 0)]}),
     "shape must be three": lambda: neuroglancer_state({}, shape=(1, 1)),
 }
 

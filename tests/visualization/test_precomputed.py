@@ -84,6 +84,29 @@ def test_images_come_back_and_coarser_levels_are_their_means(tmp_path, dtype):
     assert read_precomputed(path, mip=1)[:, 0, 0] == pytest.approx(expected, abs=0.51)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_channels_come_back_at_every_level(tmp_path, dtype, channels):
+    affinities = (np.random.default_rng(0).random((channels, 6, 33, 47)) * 255).astype(dtype)
+    path = write_precomputed(affinities, tmp_path / "all", voxel_size=VOXEL_SIZE, mips=2, chunk=(8, 16, 16))
+    info = json.loads((path / "info").read_text())
+    assert info["num_channels"] == channels
+    whole = read_precomputed(path)
+    assert (whole == (affinities if channels > 1 else affinities[0])).all()
+    box = read_precomputed(path, mip=1, start=(1, 3, 5), stop=(6, 17, 24))
+    # Each channel is what it would be if it were alone.
+    for channel in range(channels):
+        alone = write_precomputed(
+            affinities[channel], tmp_path / str(channel), voxel_size=VOXEL_SIZE, mips=2, chunk=(8, 16, 16)
+        )
+        part = (channel,) if channels > 1 else ()
+        assert (read_precomputed(path, mip=2)[part] == read_precomputed(alone, mip=2)).all()
+        assert (box[part] == read_precomputed(alone, mip=1)[1:6, 3:17, 5:24]).all()
+    # The format: x fastest, then y, z, and the channel last.
+    raw = np.frombuffer((path / "mip0" / "0-16_0-16_0-6").read_bytes(), whole.dtype)
+    assert raw[(16 * 6 * 16) * (channels - 1) + 16 * 16 * 2 + 16 * 3 + 4] == affinities[-1, 2, 3, 4]
+
+
 def test_coarse_labels_by_brute_force():
     labels = np.random.default_rng(0).integers(0, 4, (5, 7, 6)).astype(np.uint64)
     coarse = downsample(labels, (2, 2, 2), labels=True)
@@ -156,6 +179,10 @@ def test_bad_input_stops_with_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="'image' or 'segmentation', not 'labels'"):
         write_precomputed(labels, target, voxel_size=VOXEL_SIZE, kind="labels")
     with pytest.raises(ValueError, match=r"must be \(z, y, x\) and not empty"):
+        write_precomputed(labels[0], target, voxel_size=VOXEL_SIZE, kind="segmentation")
+    with pytest.raises(ValueError, match=r"segmentation must be \(z, y, x\) and not empty"):
+        write_precomputed(labels[None], target, voxel_size=VOXEL_SIZE, kind="segmentation")
+    with pytest.raises(ValueError, match=r"image must be \(z, y, x\) or \(c, z, y, x\) and not empty"):
         write_precomputed(labels[0], target, voxel_size=VOXEL_SIZE)
     with pytest.raises(ValueError, match="multiples of 8"):
         write_precomputed(labels, target, voxel_size=VOXEL_SIZE, chunk=(8, 8, 7))
