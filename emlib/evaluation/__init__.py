@@ -6,36 +6,52 @@ convention have its name as an argument.
 """
 
 from emlib.evaluation.average_precision import AveragePrecision, average_precision
+from emlib.evaluation.border import ignore_border
+from emlib.evaluation.error_events import ErrorEvent, find_events
 from emlib.evaluation.foreground import ForegroundScores, foreground_precision_recall
 from emlib.evaluation.instance_errors import InstanceErrors, find_errors
 from emlib.evaluation.matching import InstanceMatches, match_instances
+from emlib.evaluation.neuron_errors import NeuronErrors, NeuronScore, neuron_errors
 from emlib.evaluation.object_geometry import ObjectGeometry, object_geometry
 from emlib.evaluation.object_scores import mean_scores
 from emlib.evaluation.overlap_table import OverlapTable, intersection_over_union, overlap_table
+from emlib.evaluation.partition_curve import PartitionCurve, partition_curve
 from emlib.evaluation.partition_scores import (
     AdaptedRandError,
+    RandSplitMerge,
     VariationOfInformation,
     adapted_rand_error,
+    rand_split_merge,
     variation_of_information,
 )
 
 __all__ = [
     "AdaptedRandError",
     "AveragePrecision",
+    "ErrorEvent",
     "ForegroundScores",
     "InstanceErrors",
     "InstanceMatches",
+    "NeuronErrors",
+    "NeuronScore",
     "ObjectGeometry",
     "OverlapTable",
+    "PartitionCurve",
+    "RandSplitMerge",
     "VariationOfInformation",
     "adapted_rand_error",
     "average_precision",
     "find_errors",
+    "find_events",
     "foreground_precision_recall",
+    "ignore_border",
     "intersection_over_union",
     "match_instances",
     "mean_scores",
+    "neuron_errors",
     "object_geometry",
     "overlap_table",
+    "partition_curve",
+    "rand_split_merge",
     "variation_of_information",
 ]

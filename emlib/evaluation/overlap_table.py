@@ -102,6 +102,45 @@ class OverlapTable:
             self.pair_counts[keep],
         )
 
+    def relabel(self, ids: Any, new_ids: Any) -> OverlapTable:
+        """The table of the segmentation in which every segment of `ids` carries its id of `new_ids` instead.
+
+        This is how fragments are scored at many thresholds after one pass over the voxels: the table of the fragments
+        is counted once, and each agglomeration is a lookup table that merges its columns. The result equals the table
+        of the relabelled volume exactly.
+
+        Args:
+            ids: each segmentation id once, integers (N,); ids that do not occur are allowed.
+            new_ids: integers (N,), the id that takes the place of each. 0 stays 0 unless it is listed.
+
+        Raises:
+            TypeError: ids that are not integers.
+            ValueError: lengths that differ, negative or repeated ids, or a segment without a new id.
+
+        Example:
+            >>> table = overlap_table(np.array([[5, 6, 7]]), np.array([[1, 1, 2]]))
+            >>> merged = table.relabel([5, 6, 7], [5, 5, 7])
+            >>> merged.segmentation_ids.tolist(), merged.segmentation_sizes.tolist()
+            ([5, 7], [2, 1])
+        """
+        ids, new_ids = _lookup_column(ids, "ids"), _lookup_column(new_ids, "new_ids")
+        if ids.size != new_ids.size:
+            raise ValueError(f"ids and new_ids must be as long as each other, got {ids.size} and {new_ids.size}.")
+        if not (ids == 0).any():
+            ids, new_ids = np.append(ids, np.uint64(0)), np.append(new_ids, np.uint64(0))
+        order = np.argsort(ids, kind="stable")
+        ids, new_ids = ids[order], new_ids[order]
+        repeated = ids[1:][ids[1:] == ids[:-1]]
+        if repeated.size:
+            raise ValueError(f"ids must list each segment once, but {repeated[0]} occurs more than once.")
+        places = np.minimum(np.searchsorted(ids, self.segmentation_ids), ids.size - 1)
+        missing = self.segmentation_ids[ids[places] != self.segmentation_ids]
+        if missing.size:
+            raise ValueError(
+                f"ids must list every segment of the table, but {missing.size} have no new id, first {missing[0]}."
+            )
+        return _from_pairs(self.truth_ids[self.pair_truth], new_ids[places][self.pair_segmentation], self.pair_counts)
+
     def swapped(self) -> OverlapTable:
         """The table with truth and segmentation exchanged."""
         return _from_pairs(
@@ -145,6 +184,20 @@ def _from_pairs(truth: np.ndarray, segmentation: np.ndarray, counts: np.ndarray)
     return OverlapTable(
         truth_ids, truth_sizes, segmentation_ids, segmentation_sizes, pair_truth, pair_segmentation, counts
     )
+
+
+def _lookup_column(values: Any, name: str) -> np.ndarray:
+    """One column of a lookup table as uint64."""
+    values = np.asarray(values)
+    if values.size == 0:
+        return np.empty(0, dtype=np.uint64)
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {values.dtype}.")
+    if values.ndim != 1:
+        raise ValueError(f"{name} must have one axis, got the shape {values.shape}.")
+    if values.min() < 0:
+        raise ValueError(f"{name} must not be negative, got {values.min()}.")
+    return values.astype(np.uint64)
 
 
 def _new_counter(slots: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

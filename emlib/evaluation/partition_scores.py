@@ -1,4 +1,4 @@
-"""Scores of a segmentation as a partition of the voxels: adapted Rand error and variation of information."""
+"""Scores of a segmentation as a partition of the voxels: adapted Rand error, Rand split and merge, information."""
 
 from __future__ import annotations
 
@@ -36,6 +36,19 @@ class VariationOfInformation:
     def total(self) -> float:
         """split + merge."""
         return self.split + self.merge
+
+
+@dataclass(frozen=True)
+class RandSplitMerge:
+    """Rand scores that fall with splits (`split`) and with merges (`merge`); 1 is perfect, unlike in VOI."""
+
+    split: float
+    merge: float
+
+    @property
+    def f_score(self) -> float:
+        """Harmonic mean of split and merge."""
+        return 2 * self.split * self.merge / (self.split + self.merge)
 
 
 def adapted_rand_error(segmentation: Any, truth: Any = None, *, convention: str = "snemi3d") -> AdaptedRandError:
@@ -130,6 +143,43 @@ def variation_of_information(
         merge=_conditional_entropy(table, table.segmentation_sizes[table.pair_segmentation], base),
         base=base,
     )
+
+
+def rand_split_merge(
+    segmentation: Any,
+    truth: Any = None,
+    *,
+    ignore_truth: Iterable[int] = (0,),
+    ignore_segmentation: Iterable[int] = (),
+) -> RandSplitMerge:
+    """The Rand scores that waterz prints: how much of the truth's (the segments') pairs of voxels stay together.
+
+    With n_ij the voxels of truth object i in segment j, split = sum n_ij^2 / sum_i t_i^2 falls when objects are cut,
+    and merge = sum n_ij^2 / sum_j s_j^2 falls when segments hold several objects; t and s are the sums over j and i.
+
+    Args:
+        segmentation: labels, any integer type; or an `OverlapTable` alone, without truth.
+        truth: labels of the same shape.
+        ignore_truth, ignore_segmentation: voxels with these ids are left out. By default only the truth's background
+            is; a 0 of the segmentation counts as one more segment, as in waterz.
+
+    Raises:
+        TypeError: labels that are not integers.
+        ValueError: shapes that differ, empty volumes, or no voxel left to score.
+
+    Source: `evaluate` of waterz (Funke et al., IEEE TPAMI 41(7), 2019), after Arganda-Carreras et al., Frontiers in
+    Neuroanatomy 9:142 (2015).
+
+    Example:
+        >>> scores = rand_split_merge(np.array([[3, 3, 3, 3]]), np.array([[1, 1, 2, 2]]))
+        >>> scores.split, scores.merge
+        (1.0, 0.5)
+    """
+    table = as_overlap_table(segmentation, truth).without(truth=ignore_truth, segmentation=ignore_segmentation)
+    if not table.voxels:
+        raise ValueError("No voxel is left to score once the ignored ids are taken out.")
+    both = _sum_of_squares(table.pair_counts)
+    return RandSplitMerge(both / _sum_of_squares(table.truth_sizes), both / _sum_of_squares(table.segmentation_sizes))
 
 
 def _conditional_entropy(table: OverlapTable, known: np.ndarray, base: float) -> float:

@@ -14,8 +14,10 @@ from emlib.evaluation import (
     average_precision,
     find_errors,
     match_instances,
+    neuron_errors,
     object_geometry,
     overlap_table,
+    rand_split_merge,
     variation_of_information,
 )
 from emlib.evaluation.label_blocks import iterate_boxes
@@ -79,6 +81,39 @@ def test_without_leaves_out_ids():
     assert table.segmentation_sizes.tolist() == [2]
 
 
+@given(st.integers(0, 10**6), st.sampled_from([np.int32, np.uint64]))
+def test_relabelled_columns_equal_the_relabelled_volume(seed, dtype):
+    random = np.random.default_rng(seed)
+    segmentation, truth = random.integers(0, 9, (4, 6)), random.integers(0, 4, (4, 6))
+    ids = random.permutation(12).astype(dtype)
+    new = random.integers(0, 5, 12).astype(dtype) * (np.iinfo(dtype).max // 4)
+    lookup = np.empty(12, dtype)
+    lookup[ids] = new
+    table = overlap_table(segmentation, truth)
+    assert table.relabel(ids, new) == overlap_table(lookup[segmentation], truth)
+    # Background keeps its id where the lookup table leaves it out.
+    lookup[0] = 0
+    assert table.relabel(ids[ids != 0], new[ids != 0]) == overlap_table(lookup[segmentation], truth)
+
+
+def test_bad_lookup_tables_stop_with_one_sentence():
+    table = overlap_table(GOOD, GOOD)
+    with pytest.raises(ValueError, match="1 have no new id, first 2"):
+        table.relabel([1], [1])
+    with pytest.raises(ValueError, match="2 have no new id, first 1"):
+        table.relabel([], [])
+    with pytest.raises(ValueError, match="as long as each other, got 2 and 1"):
+        table.relabel([1, 2], [1])
+    with pytest.raises(ValueError, match="2 occurs more than once"):
+        table.relabel([1, 2, 2], [1, 1, 2])
+    with pytest.raises(ValueError, match="new_ids must not be negative"):
+        table.relabel([1, 2], [1, -1])
+    with pytest.raises(ValueError, match="ids must have one axis"):
+        table.relabel([[1, 2]], [1, 2])
+    with pytest.raises(TypeError, match="ids must be integers, got float64"):
+        table.relabel([1.0, 2.0], [1, 1])
+
+
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=3), st.booleans())
 def test_boxes_cover_everything_once(shape, chunked):
     seen = np.zeros(shape, dtype=int)
@@ -122,8 +157,10 @@ SCORES = [
     average_precision,
     match_instances,
     adapted_rand_error,
+    rand_split_merge,
     variation_of_information,
     find_errors,
+    neuron_errors,
 ]
 GOOD = np.array([[0, 1], [1, 2]])
 
@@ -146,7 +183,16 @@ def test_bad_labels_stop_with_one_sentence(score, segmentation, truth, error, wo
     assert str(caught.value).count("\n") == 0
 
 
-@pytest.mark.parametrize("score", [average_precision, match_instances, adapted_rand_error, variation_of_information])
+TABLE_SCORES = [
+    average_precision,
+    match_instances,
+    adapted_rand_error,
+    rand_split_merge,
+    variation_of_information,
+]
+
+
+@pytest.mark.parametrize("score", TABLE_SCORES)
 def test_a_table_stands_for_both_volumes(score):
     table = overlap_table(GOOD, GOOD)
     assert repr(score(table)) == repr(score(GOOD, GOOD))

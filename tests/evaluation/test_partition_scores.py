@@ -5,13 +5,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import waterz
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from oracles.volumes import shifted_segmentation, small_volume
 from skimage.metrics import adapted_rand_error as skimage_rand
 from skimage.metrics import variation_of_information as skimage_information
 
-from emlib.evaluation import adapted_rand_error, overlap_table, variation_of_information
+from emlib.evaluation import adapted_rand_error, overlap_table, rand_split_merge, variation_of_information
 from emlib.evaluation.partition_scores import _sum_of_squares
 
 
@@ -73,6 +74,43 @@ def test_equal_to_scikit_image(seed):
     assert (everything.split, everything.merge) == pytest.approx([bits * math.log(2) for bits in theirs], abs=1e-12)
 
 
+@given(st.integers(0, 10**6))
+def test_equal_to_waterz(seed):
+    random = np.random.default_rng(seed)
+    truth, segmentation = (random.integers(0, 5, (3, 4, 5)).astype(np.uint64) for _ in range(2))
+    assume(truth.any())
+    theirs = waterz.evaluate(segmentation, truth)
+    rand, information = rand_split_merge(segmentation, truth), variation_of_information(segmentation, truth)
+    assert (rand.split, rand.merge) == pytest.approx((theirs["rand_split"], theirs["rand_merge"]), rel=1e-12)
+    assert (information.split, information.merge) == pytest.approx(
+        (theirs["voi_split"], theirs["voi_merge"]), abs=1e-12
+    )
+    # Without background in the segmentation, all conventions but scikit-image's are this one.
+    error = adapted_rand_error(segmentation + 1, truth, convention="snemi3d").error
+    assert error == pytest.approx(1 - rand.f_score)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([(), (0,), (0, 1)]), st.sampled_from([(), (0,), (0, 2)]))
+def test_rand_split_and_merge_equal_pairs_of_voxels(seed, ignore_truth, ignore_segmentation):
+    segmentation, truth = random_pair(seed)
+    kept = ~np.isin(truth, ignore_truth) & ~np.isin(segmentation, ignore_segmentation)
+    assume(kept.any())
+    same_truth = truth[kept][:, None] == truth[kept]
+    same_segment = segmentation[kept][:, None] == segmentation[kept]
+    scores = rand_split_merge(segmentation, truth, ignore_truth=ignore_truth, ignore_segmentation=ignore_segmentation)
+    both = (same_truth & same_segment).sum()
+    assert (scores.split, scores.merge) == (both / same_truth.sum(), both / same_segment.sum())
+
+
+@given(st.integers(0, 10**6), st.integers(1, 3))
+def test_scores_of_added_blocks_are_those_of_the_whole(seed, cut):
+    segmentation, truth = random_pair(seed)
+    assume(truth.any())
+    parts = overlap_table(segmentation[:cut], truth[:cut]) + overlap_table(segmentation[cut:], truth[cut:])
+    for score in (adapted_rand_error, variation_of_information, rand_split_merge):
+        assert score(parts) == score(segmentation, truth)
+
+
 def test_ignored_segments():
     segmentation, truth = np.array([[0, 1, 2, 2]]), np.array([[1, 1, 1, 2]])
     assert variation_of_information(segmentation, truth, ignore_segmentation=(0, 1)) == variation_of_information(
@@ -118,6 +156,8 @@ def test_what_cannot_be_scored():
         adapted_rand_error(something, nothing)
     with pytest.raises(ValueError, match="No voxel"):
         variation_of_information(something, nothing)
+    with pytest.raises(ValueError, match="No voxel"):
+        rand_split_merge(something, nothing)
     with pytest.raises(ValueError, match="'cremi'"):
         adapted_rand_error(something, something, convention="skimage")
     with pytest.raises(ValueError, match="base"):
