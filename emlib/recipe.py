@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import types
-import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from emlib import recipe_schema as schema
+from emlib.recipe_schema.refusals import explain, nearest_of, refuse_unknown_keys
 
 PROFILES = ("smoke", "tutorial", "paper")
 FOLDER = Path(__file__).parent / "recipes"
@@ -26,6 +24,7 @@ class Recipe(schema.Section):
     Attributes:
         track: track folder, for example "1_mitochondria_contours".
         profile: "smoke", "tutorial" or "paper".
+        variant: name of the variant that was laid over the profile, or None.
         seed: drives python, numpy, torch and every data-loader worker.
         data, target, augmentation, model, training, inference, postprocessing, evaluation: the sections.
 
@@ -37,6 +36,7 @@ class Recipe(schema.Section):
 
     track: str
     profile: Literal["smoke", "tutorial", "paper"]
+    variant: str | None = None
     title: str
     seed: Annotated[int, Field(ge=0)] = 0
     data: schema.DataRecipe
@@ -50,8 +50,12 @@ class Recipe(schema.Section):
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits that depend on every value and on nothing else (not on order, machine or version)."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """16 hexadecimal digits that depend on every value and on nothing else (not on order, machine or version).
+
+        A variant counts through the values that it changes; its name does not.
+        """
+        values = self.model_dump(mode="json", exclude={"variant"})
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def to_yaml(self) -> str:
@@ -65,10 +69,12 @@ class Recipe(schema.Section):
             >>> load_recipe("1_mitochondria_contours").with_overrides(["inference.overlap=0.25"]).inference.overlap
             0.25
         """
-        values = self.model_dump(mode="json")
+        values, where = self.model_dump(mode="json"), f"recipe {self.track} ({self.profile})"
         for key, value in _parse_overrides(overrides):
-            values = _merge(values, _nest(key, value))
-        return Recipe.from_mapping(values, where=f"recipe {self.track} ({self.profile})")
+            if key == "variant" and value != self.variant:
+                raise ValueError(f"{where}: a variant is chosen when a recipe is loaded, not afterwards.")
+            values = _lay_over(values, _nest(key, value))
+        return Recipe.from_mapping(values, where=where)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
@@ -77,12 +83,12 @@ class Recipe(schema.Section):
         Raises:
             ValueError: unknown key (with the nearest valid one) or ill-typed value, named by its full dotted key.
         """
-        _refuse_unknown_keys(values, cls, "", where)
+        refuse_unknown_keys(values, cls, where)
         try:
             # Validation as JSON: lists become tuples, everything else keeps strict types.
             return cls.model_validate_json(json.dumps(values))
         except ValidationError as error:
-            raise ValueError(_explain(error, where)) from None
+            raise ValueError(explain(error, where)) from None
         except TypeError as error:
             raise ValueError(f"{where}: {error}; a recipe holds numbers, text, lists and true/false only.") from None
 
@@ -97,16 +103,41 @@ def list_tracks() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load_recipe(
-    track: str | Path, *, profile: str = "smoke", overrides: Iterable[str] | Mapping[str, Any] = ()
-) -> Recipe:
-    """Read a track's recipe in one profile.
+def list_variants(track: str | Path) -> dict[str, str]:
+    """Names of a track's variants, in the order of its recipe file, with their descriptions.
 
-    A recipe file holds the key `base` and, under `profiles`, what each profile changes in it.
+    Args:
+        track: as in `load_recipe`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_recipe`.
+
+    Example:
+        >>> list_variants("1_mitochondria_contours")
+        {}
+    """
+    variants = _read_recipe(_recipe_path(track))["variants"]
+    return {name: (content or {}).get("description", "") for name, content in variants.items()}
+
+
+def load_recipe(
+    track: str | Path,
+    *,
+    profile: str = "smoke",
+    variant: str | None = None,
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+) -> Recipe:
+    """Read a track's recipe in one profile, and one of its variants if wanted.
+
+    A recipe file holds the key `base`; under `profiles`, what each profile changes in it; and under `variants`, what
+    each variant changes in that. A variant may have a `description`, and under `profiles` what it changes in one
+    profile only. Later changes win: base, profile, variant, the variant's changes for the profile, overrides.
+    `model.settings` belong to one network: where another `model.name` is given, earlier ones are dropped.
 
     Args:
         track: name of a track, or the path of a recipe file of your own.
         profile: "smoke" (generated data, CPU minutes), "tutorial" (real open data), "paper" (published settings).
+        variant: one of `list_variants(track)`; None is the recipe as it is. The override "variant" says the same.
         overrides: texts "training.iterations=10" (the value is read as YAML), or a mapping of dotted key to value.
 
     Returns:
@@ -114,23 +145,58 @@ def load_recipe(
 
     Raises:
         FileNotFoundError: no such track or file.
-        ValueError: unknown profile or key, or a value of the wrong type or range; names the key and the nearest one.
+        ValueError: unknown profile, variant or key, or a value of the wrong type or range; names the key and the
+            nearest one.
     """
     path = _recipe_path(track)
+    content = _read_recipe(path)
+    if profile not in content["profiles"]:
+        raise ValueError(f"{path.name} has no profile '{profile}'{nearest_of(profile, content['profiles'])}.")
+    values = _lay_over(content["base"], content["profiles"][profile] or {})
+    changes = _parse_overrides(overrides)
+    for named in [value for key, value in changes if key == "variant" and value is not None]:
+        if variant not in (None, named):
+            raise ValueError(f"Two variants of {path.stem} were chosen: '{variant}' and '{named}'.")
+        variant = named
+    where = f"recipe {path.stem} ({profile})"
+    if variant is not None:
+        where = f"recipe {path.stem} ({profile}, {variant})"
+        for change in _changes_of_variant(path, content["variants"], variant, profile):
+            values = _lay_over(values, change)
+    values = _lay_over(values, {"track": path.stem, "profile": profile, "variant": variant})
+    for key, value in changes:
+        if key != "variant":
+            values = _lay_over(values, _nest(key, value))
+    return Recipe.from_mapping(values, where=where)
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    """The content of a recipe file, with all three of its keys."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}.") from None
-    if not isinstance(content, dict) or set(content) - {"base", "profiles"} or "base" not in content:
-        raise ValueError(f"{path.name} must hold the key 'base' and may hold 'profiles', and nothing else.")
-    profiles = content.get("profiles") or {}
-    if profile not in profiles:
-        raise ValueError(f"{path.name} has no profile '{profile}'{_nearest(profile, profiles)}.")
-    values = _merge(content["base"], profiles[profile] or {})
-    values = _merge(values, {"track": path.stem, "profile": profile})
-    for key, value in _parse_overrides(overrides):
-        values = _merge(values, _nest(key, value))
-    return Recipe.from_mapping(values, where=f"recipe {path.stem} ({profile})")
+    if not isinstance(content, dict) or set(content) - {"base", "profiles", "variants"} or "base" not in content:
+        raise ValueError(f"{path.name} must hold the key 'base', may hold 'profiles' and 'variants', and nothing else.")
+    for key in ("profiles", "variants"):
+        content[key] = content.get(key) or {}
+        named = isinstance(content[key], Mapping)
+        if not named or not all(isinstance(changes or {}, Mapping) for changes in content[key].values()):
+            raise ValueError(f"{path.name}: '{key}' must map names to the keys that they change.")
+    return content
+
+
+def _changes_of_variant(path: Path, variants: Mapping[str, Any], name: str, profile: str) -> list[Mapping[str, Any]]:
+    """What a variant changes, and what it changes besides in one profile."""
+    if name not in variants:
+        known = nearest_of(str(name), variants) if variants else "; it has none"
+        raise ValueError(f"{path.name} has no variant '{name}'{known}.")
+    changes = dict(variants[name] or {})
+    changes.pop("description", None)
+    by_profile = changes.pop("profiles", None) or {}
+    for unknown in [key for key in by_profile if key not in PROFILES]:
+        raise ValueError(f"{path.name}: variant '{name}' has no profile '{unknown}'{nearest_of(unknown, PROFILES)}.")
+    return [changes, by_profile.get(profile) or {}]
 
 
 def _recipe_path(track: str | Path) -> Path:
@@ -140,8 +206,17 @@ def _recipe_path(track: str | Path) -> Path:
             raise FileNotFoundError(f"There is no recipe file {path}.")
         return path
     if str(track) not in list_tracks():
-        raise FileNotFoundError(f"There is no track '{track}'{_nearest(str(track), list_tracks())}.")
+        raise FileNotFoundError(f"There is no track '{track}'{nearest_of(str(track), list_tracks())}.")
     return FOLDER / f"{track}.yaml"
+
+
+def _lay_over(values: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`_merge`, but another network does not inherit the settings of the one that it replaces."""
+    before, after = values.get("model"), change.get("model")
+    both = isinstance(before, Mapping) and isinstance(after, Mapping)
+    if both and after.get("name", before.get("name")) != before.get("name"):
+        values = {**values, "model": {key: value for key, value in before.items() if key != "settings"}}
+    return _merge(values, change)
 
 
 def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,62 +249,3 @@ def _nest(key: str, value: Any) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         value = {part: value}
     return value
-
-
-def _refuse_unknown_keys(values: Any, model: type[BaseModel], prefix: str, where: str) -> None:
-    """Walk the keys before pydantic does, because its message names neither the full key nor the nearest one."""
-    if not isinstance(values, Mapping):
-        return
-    for key, value in values.items():
-        field = model.model_fields.get(str(key))
-        if field is None:
-            siblings = [f"{prefix}{name}" for name in model.model_fields]
-            nearest = _nearest(f"{prefix}{key}", siblings, everywhere=_all_keys())
-            raise ValueError(f"{where}: unknown key '{prefix}{key}'{nearest}.")
-        for inner in _models_in(field.annotation):
-            for item in value if isinstance(value, (list, tuple)) else [value]:
-                _refuse_unknown_keys(item, inner, f"{prefix}{key}.", where)
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
-        return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
-    return []
-
-
-def _all_keys(model: type[BaseModel] = Recipe, prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in model.model_fields.items():
-        keys.append(prefix + name)
-        for inner in _models_in(field.annotation):
-            keys += _all_keys(inner, f"{prefix}{name}.")
-    return keys
-
-
-def _nearest(word: str, candidates: Iterable[str], *, everywhere: Iterable[str] = ()) -> str:
-    """The closest candidate as "did you mean"; else the closest last part of any key in `everywhere`; else all."""
-    candidates = list(candidates)
-    leaf = word.rpartition(".")[2]
-    by_leaf = {key.rpartition(".")[2]: key for key in everywhere}
-    by_name = {key: key for key in candidates}
-    for pool, cutoff in ((by_name, 0.8), (by_leaf, 0.8), (by_name, 0.5)):
-        close = difflib.get_close_matches(leaf if pool is by_leaf else word, pool, n=1, cutoff=cutoff)
-        if close:
-            return f" (did you mean '{pool[close[0]]}'?)"
-    return f" (valid: {', '.join(sorted(candidates))})"
-
-
-def _explain(error: ValidationError, where: str) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "missing":
-        return f"{where}: '{key}' is missing{more}."
-    if first["type"] == "value_error":
-        return f"{where}: {message}{more}."
-    given = json.dumps(first["input"])
-    given = given if len(given) <= 60 else given[:57] + "..."
-    return f"{where}: '{key}' is {given}, but {message[0].lower() + message[1:]}{more}."

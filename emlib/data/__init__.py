@@ -11,7 +11,7 @@ from emlib.data.em_phantom import EMPhantom, make_em_phantom
 from emlib.data.instances import instances_from_mask
 from emlib.data.patches import PatchDataset
 from emlib.data.prepare import PreparedData, load_prepared, prepare_data
-from emlib.data.real_sets import load_real_set
+from emlib.data.real_sets import load_published_segmentation, load_real_set
 from emlib.data.registry import describe_dataset, list_datasets
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "instances_from_mask",
     "list_datasets",
     "load_prepared",
+    "load_published_segmentation",
     "load_real_set",
     "make_em_phantom",
     "prepare_data",

@@ -54,6 +54,29 @@ def load_real_set(
     return reader(fetch_dataset(name, data_dir=data_dir, progress=progress))
 
 
+def load_published_segmentation(
+    name: str | None, *, data_dir: str | Path | None = None, progress: bool = True
+) -> Volume | None:
+    """The automatic segmentation that a data set's authors published beside its truth, to compare one's own with.
+
+    Args:
+        name: a registered data set; None (generated data) has no such segmentation.
+        data_dir, progress: as in `load_real_set`.
+
+    Returns:
+        Labels (Z, Y, X) on the voxels of `load_real_set`, or None where there is none. "fib25" has one: the
+        over-segmentation from which its agglomeration (NeuroProof) began.
+
+    Example:
+        >>> load_published_segmentation(None) is None
+        True
+    """
+    if name != "fib25":
+        return None
+    sample = load_fib25(fetch_dataset(name, data_dir=data_dir, progress=progress))
+    return Volume(sample.fragments, sample.voxel_size)
+
+
 def load_vnc(folder: str | Path) -> VNC:
     """Read the 20 sections of the VNC stack.
 

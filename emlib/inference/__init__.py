@@ -4,6 +4,7 @@ Windows are laid over the volume, predicted (with flips and transposition if wan
 written plane by plane, so that memory does not grow with the volume and an interrupted run can go on.
 """
 
+from emlib.inference.affinity_rule import AffinityRule
 from emlib.inference.blending import BLENDINGS, blending_window
 from emlib.inference.from_recipe import predict_from_recipe
 from emlib.inference.symmetries import SYMMETRIES, ChannelRule, Symmetry, symmetries
@@ -13,6 +14,7 @@ from emlib.inference.windows import WindowPlan, plan_windows, window_positions
 __all__ = [
     "BLENDINGS",
     "SYMMETRIES",
+    "AffinityRule",
     "ChannelRule",
     "Symmetry",
     "WindowPlan",

@@ -13,9 +13,9 @@ import torch
 from emlib.atomic import explain_write_error
 
 
-def accumulator_bytes(channels: int, depth: int, plane: Sequence[int]) -> int:
+def accumulator_bytes(channels: int, weight_maps: int, depth: int, plane: Sequence[int]) -> int:
     """Bytes that a `RollingAccumulator` takes."""
-    return (channels + 1) * depth * plane[0] * plane[1] * 4
+    return (channels + weight_maps) * depth * plane[0] * plane[1] * 4
 
 
 class RollingAccumulator:
@@ -30,48 +30,54 @@ class RollingAccumulator:
 
     Args:
         channels: number of prediction channels.
-        weights: float32 (z, y, x), the blending window.
+        depth: planes of a window.
         plane: (y, x) of the padded volume.
+        weight_maps: 1 if all channels have the same weights, else as many as there are channels.
         folder: None keeps the ring in memory; a folder keeps it in a file there, which is removed in any case.
 
     Raises:
         OSError: there is no room for the file.
 
     Example:
-        >>> ring = RollingAccumulator(1, torch.ones(2, 2, 2), (2, 2))
-        >>> ring.add(torch.full((1, 2, 2, 2), 0.5), (0, 0, 0))
+        >>> ring = RollingAccumulator(1, 2, (2, 2))
+        >>> ring.add(torch.full((1, 2, 2, 2), 0.5), torch.ones(1, 2, 2, 2), (0, 0, 0))
         >>> ring.take(range(0, 1)).flatten()
         tensor([0.5000, 0.5000, 0.5000, 0.5000])
     """
 
     def __init__(
-        self, channels: int, weights: torch.Tensor, plane: tuple[int, int], *, folder: str | Path | None = None
+        self,
+        channels: int,
+        depth: int,
+        plane: tuple[int, int],
+        *,
+        weight_maps: int = 1,
+        folder: str | Path | None = None,
     ) -> None:
-        self.weights = weights
-        self.depth = len(weights)
-        shape = (channels + 1, self.depth, *plane)
+        self.channels = channels
+        self.depth = depth
+        shape = (channels + weight_maps, depth, *plane)
         self._file: Path | None = None
         if folder is None:
             self.sums = torch.zeros(shape)
         else:
             self.sums = torch.from_numpy(self._map_file(Path(folder), shape))
 
-    def add(self, prediction: torch.Tensor, position: Sequence[int]) -> None:
-        """Add the float32 prediction (c, z, y, x) of the window that starts at `position` (z, y, x)."""
+    def add(self, prediction: torch.Tensor, weights: torch.Tensor, position: Sequence[int]) -> None:
+        """Add the prediction (c, z, y, x) of the window at `position` (z, y, x), with its weights (maps, z, y, x)."""
         z, y, x = position
         height, width = prediction.shape[-2:]
         for rows, planes in self._rows(z, z + self.depth):
             sums = self.sums[:, rows, y : y + height, x : x + width]
-            weights = self.weights[planes]
-            sums[:-1].addcmul_(prediction[:, planes], weights)
-            sums[-1].add_(weights)
+            sums[: self.channels].addcmul_(prediction[:, planes], weights[:, planes])
+            sums[self.channels :].add_(weights[:, planes])
 
     def take(self, planes: range, region: tuple[slice, slice] = (slice(None), slice(None))) -> torch.Tensor:
         """Means (c, planes, y, x) of finished planes inside `region` (y, x); their rows are empty afterwards."""
         parts = []
         for rows, _ in self._rows(planes.start, planes.stop):
             sums = self.sums[:, rows, region[0], region[1]]
-            parts.append(sums[:-1] / sums[-1])
+            parts.append(sums[: self.channels] / sums[self.channels :])
         self.drop(planes)
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 

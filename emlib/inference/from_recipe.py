@@ -10,7 +10,7 @@ from torch import nn
 
 from emlib.inference.volume_prediction import predict_volume
 from emlib.recipe import Recipe
-from emlib.targets import channel_names
+from emlib.targets import channel_names, channel_pairs
 from emlib.volume import Volume
 
 
@@ -24,7 +24,9 @@ def predict_from_recipe(
     intensity_range: tuple[float, float] | None = None,
     progress: bool = True,
 ) -> np.ndarray | Volume:
-    """`predict_volume` with the settings of the recipe's section `inference` and the names of its targets as channels.
+    """`predict_volume` with the settings of the recipe's section `inference` and the channels of its targets.
+
+    Their names are stored, and test-time augmentation turns affinities back along their offsets.
 
     Args:
         model: network with the output channels of the recipe's targets.
@@ -36,7 +38,9 @@ def predict_from_recipe(
         (c, z, y, x): an array, or the Volume written to `out`.
     """
     settings, names = recipe.inference.model_dump(), channel_names(recipe.target.outputs)
+    pairs = channel_pairs(recipe.target.outputs)
+    offsets = None if all(pair is None for pair in pairs) else pairs
     return predict_volume(
-        model, volume, **settings, channels=names, out=out, device=device, intensity_range=intensity_range,
-        progress=progress,
+        model, volume, **settings, channels=names, offsets=offsets, out=out, device=device,
+        intensity_range=intensity_range, progress=progress,
     )  # fmt: skip

@@ -56,6 +56,7 @@ class StreamedOutput:
         key: name of the array inside the file.
         voxel_size: nm, (z, y, x).
         channels: their names, or None for channel_0, channel_1, ...
+        offsets: the (z, y, x) offset of each affinity channel, None for a channel without; None altogether: no offsets.
         buffer_bytes: how much may be collected before it is written.
     """
 
@@ -70,6 +71,7 @@ class StreamedOutput:
         key: str | None = None,
         voxel_size: Sequence[float] | None = None,
         channels: Sequence[str] | None = None,
+        offsets: Sequence[Sequence[int] | None] | None = None,
         buffer_bytes: int = 1 << 27,
     ) -> None:
         self.path = check_output_path(path)
@@ -78,6 +80,7 @@ class StreamedOutput:
         self._key = key
         self._voxel_size = voxel_size
         self._channels = channels
+        self._offsets = offsets
         self._buffer_bytes = buffer_bytes
         hidden = f".{self.path.name}.partial-prediction"
         self.hidden = self.path.with_name(hidden + ".zarr")
@@ -206,13 +209,15 @@ class StreamedOutput:
 
     def _layout(self, channels: int) -> dict[str, Any]:
         chunk = (self._depth, _WIDEST_CHUNK, _WIDEST_CHUNK)
-        names = list(self._channels or [f"channel_{number}" for number in range(channels)])
+        attributes: dict[str, Any] = {"channels": list(self._channels or [f"channel_{c}" for c in range(channels)])}
+        if self._offsets is not None:
+            attributes["offsets"] = [None if offset is None else list(offset) for offset in self._offsets]
         return {
             "key": self._key,
             "voxel_size": self._voxel_size,
             "axes": "czyx",
             "chunks": (1, *(min(pair) for pair in zip(self._shape, chunk, strict=True))),
-            "attributes": {"channels": names},
+            "attributes": attributes,
         }
 
 

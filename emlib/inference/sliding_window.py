@@ -11,6 +11,7 @@ import torch
 from emlib.inference.accumulator import RollingAccumulator, accumulator_bytes
 from emlib.inference.window_predictor import WindowPredictor
 from emlib.inference.window_reader import WindowReader
+from emlib.inference.window_weights import WindowWeights
 from emlib.inference.windows import WindowPlan
 from emlib.progress import progress as show_progress
 
@@ -21,7 +22,7 @@ def predicted_planes(
     plan: WindowPlan,
     reader: WindowReader,
     predictor: WindowPredictor,
-    weights: torch.Tensor,
+    weights: WindowWeights,
     *,
     batch_size: int = 1,
     first: int = 0,
@@ -38,7 +39,7 @@ def predicted_planes(
         plan: where the windows lie.
         reader: where they are read.
         predictor: what predicts them.
-        weights: float32 (z, y, x), the blending window.
+        weights: how much each voxel of a window counts.
         batch_size: windows per forward pass.
         first: the first plane of the volume that is wanted.
         memory: bytes for the running sums; what is larger goes to a temporary file.
@@ -79,7 +80,7 @@ class _SlidingWindow:
         plan: WindowPlan,
         reader: WindowReader,
         predictor: WindowPredictor,
-        weights: torch.Tensor,
+        weights: WindowWeights,
         batch_size: int,
         first: int,
         memory: int,
@@ -106,7 +107,7 @@ class _SlidingWindow:
         if self.sums is None:
             self.sums = self._make_sums(predictions.shape[1])
         for prediction, position in zip(predictions, batch, strict=True):
-            self.sums.add(prediction, position)
+            self.sums.add(prediction, self.weights.at(position), position)
 
     def finish(self, start: int, stop: int) -> Iterator[torch.Tensor]:
         """Means of the wanted planes among start ... stop (of the padded volume), a few at a time."""
@@ -126,8 +127,8 @@ class _SlidingWindow:
             self.sums.close()
 
     def _make_sums(self, channels: int) -> RollingAccumulator:
-        plane = self.plan.padded_shape[1:]
+        depth, plane, maps = self.plan.window[0], self.plan.padded_shape[1:], self.weights.maps
         folder = None
-        if accumulator_bytes(channels, self.plan.window[0], plane) > self.memory:
+        if accumulator_bytes(channels, maps, depth, plane) > self.memory:
             folder = self.scratch or Path(tempfile.gettempdir())
-        return RollingAccumulator(channels, self.weights, plane, folder=folder)
+        return RollingAccumulator(channels, depth, plane, weight_maps=maps, folder=folder)

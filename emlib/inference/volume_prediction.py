@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from emlib.inference.affinity_rule import AffinityRule, as_pairs
 from emlib.inference.blending import blending_window
 from emlib.inference.freed_memory import keep_freed_memory
 from emlib.inference.ledger import model_fingerprint, volume_fingerprint
@@ -21,7 +22,9 @@ from emlib.inference.sliding_window import predicted_planes
 from emlib.inference.symmetries import ChannelRule, Symmetry, symmetries
 from emlib.inference.window_predictor import WindowPredictor
 from emlib.inference.window_reader import WindowReader
+from emlib.inference.window_weights import WindowWeights
 from emlib.inference.windows import plan_windows
+from emlib.targets import VoxelPair
 
 if TYPE_CHECKING:
     from emlib.volume import Volume
@@ -38,6 +41,7 @@ def predict_volume(
     blending: str = "gaussian",
     augment: int | str | Sequence[Symmetry] | None = None,
     reduce: str = "mean",
+    offsets: Sequence[Sequence[int] | VoxelPair | None] | None = None,
     channel_rule: ChannelRule | None = None,
     batch_size: int = 1,
     precision: str = "32",
@@ -75,13 +79,16 @@ def predict_volume(
         blending: "gaussian", "bump" or "constant", see `blending_window`.
         augment: test-time augmentation, None, 4, 8, 16 or a name, see `symmetries`.
         reduce: "mean", "min" or "max" over the augmented predictions.
-        channel_rule: for channels with a direction (affinities, flows), see `Symmetry.invert`.
+        offsets: for affinities, the (z, y, x) offset of each output channel: it compares v with v + offset, stored
+            at v; None for a channel without direction (a mask). Augmentation then exchanges and shifts channels as it
+            must, and an affinity to a voxel outside a window counts only where no window holds both voxels.
+        channel_rule: for other channels with a direction (flows), see `Symmetry.invert`.
         batch_size: windows per forward pass.
         precision: "32", "16" or "bf16" (autocast; sums are always float32).
         out: file to write, .zarr, .h5 or .hdf5; None returns an array.
         key: name of the array inside `out`.
         dtype: "uint8" (floor of 255 times the probability), "float16" or "float32".
-        channels: names of the output channels, stored as the attribute "channels".
+        channels: names of the output channels, stored as the attribute "channels" (offsets as "offsets").
         device: where to run; None is where the model is.
         intensity_range: (low, high) that become 0 and 1; values outside are clipped.
         memory: budget for sums and buffers, such as "2GiB"; the network's own memory comes on top.
@@ -119,11 +126,13 @@ def predict_volume(
     if out is not None:
         refuse_loss(out, key, volume)
     plan = plan_windows(volume.shape, window, overlap=overlap, stride=stride, pad=pad)
-    weights = torch.from_numpy(blending_window(blending, plan.window))
+    pairs, channel_rule = _affinity_rule(offsets, channel_rule, channels, chosen)
+    weights = WindowWeights(torch.from_numpy(blending_window(blending, plan.window)), plan, pairs)
     reader = WindowReader(volume, plan, intensity_range=intensity_range, cache_bytes=budget // 4)
     predictor = WindowPredictor(
         model, plan.window, symmetries=chosen, reduce=reduce, precision=precision, device=device,
-        channel_rule=channel_rule, channels=None if channels is None else len(channels),
+        channel_rule=channel_rule, known=None if pairs is None else channel_rule.known(plan.window),
+        channels=len(pairs) if pairs is not None else None if channels is None else len(channels),
     )  # fmt: skip
     if out is None:
         output: ArrayOutput | StreamedOutput = ArrayOutput(plan.shape, dtype)
@@ -139,6 +148,7 @@ def predict_volume(
         output = StreamedOutput(
             out, plan.shape, dtype, fingerprint=fingerprint, resume=resume, key=key,
             voxel_size=volume.voxel_size, channels=channels, buffer_bytes=budget // 8,
+            offsets=None if pairs is None else [None if pair is None else pair.offset for pair in pairs],
         )  # fmt: skip
     with contextlib.ExitStack() as stack:
         if isinstance(output, StreamedOutput):
@@ -162,3 +172,25 @@ def _check_channel_names(channels: Sequence[str] | None) -> list[str] | None:
     if isinstance(channels, str) or not all(isinstance(name, str) for name in channels):
         raise TypeError(f"channels must be a list of names, one for each output channel, not {channels!r}.")
     return list(channels)
+
+
+def _affinity_rule(
+    offsets: Sequence[Sequence[int] | VoxelPair | None] | None,
+    channel_rule: ChannelRule | None,
+    channels: list[str] | None,
+    chosen: Sequence[Symmetry],
+) -> tuple[tuple[VoxelPair | None, ...] | None, ChannelRule | None]:
+    """The voxel pairs of the channels and the rule that turns them back, both checked before any work is done."""
+    if offsets is None:
+        return None, channel_rule
+    if channel_rule is not None:
+        raise ValueError("offsets and channel_rule were both given; offsets bring their own channel rule.")
+    pairs = as_pairs(offsets)
+    if channels is not None and len(channels) != len(pairs):
+        raise ValueError(
+            f"There are {len(pairs)} offsets but {len(channels)} channels; each channel needs one (or None)."
+        )
+    rule = AffinityRule(pairs)
+    for symmetry in chosen:
+        rule.sources(symmetry)
+    return pairs, rule

@@ -12,6 +12,7 @@ from emlib.inference.symmetries import ChannelRule, Symmetry
 from emlib.inference.windows import check_divisible
 
 REDUCTIONS = ("mean", "min", "max")
+AS_IT_IS = Symmetry()
 PRECISIONS = {"32": None, "16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -26,6 +27,8 @@ class WindowPredictor:
         precision: "32", "16" (float16 autocast) or "bf16" (bfloat16 autocast).
         device: where to run; None is where the model's parameters are.
         channel_rule: how channels with a direction are turned back, see `Symmetry.invert`.
+        known: bool (c, z, y, x), where the symmetries are combined; elsewhere the window as it is has the only word, or
+            0 if the symmetries leave it out. None is everywhere.
         channels: how many channels the model must return; None takes what the first forward pass returns.
 
     Raises:
@@ -42,6 +45,7 @@ class WindowPredictor:
         precision: str = "32",
         device: str | torch.device | None = None,
         channel_rule: ChannelRule | None = None,
+        known: torch.Tensor | None = None,
         channels: int | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
@@ -60,6 +64,7 @@ class WindowPredictor:
         parameter = next(iter([*model.parameters(), *model.buffers()]), None)
         home = parameter.device if parameter is not None else torch.device("cpu")
         self.device = home if device is None else torch.device(device)
+        self.known = None if known is None or self.symmetries == (AS_IT_IS,) else known.to(self.device)
         self.channels = channels
 
     @contextlib.contextmanager
@@ -83,8 +88,10 @@ class WindowPredictor:
         with torch.inference_mode():
             batch = windows.to(self.device)
             total: torch.Tensor | None = None
+            plain: torch.Tensor | None = None
             for symmetry in self.symmetries:
                 one = symmetry.invert(self._forward(symmetry.apply(batch).contiguous()), self.channel_rule)
+                plain = one if symmetry == AS_IT_IS else plain
                 if total is None:
                     total = one if len(self.symmetries) == 1 else one.clone()
                 elif self.reduce == "mean":
@@ -93,6 +100,8 @@ class WindowPredictor:
                     (torch.minimum if self.reduce == "min" else torch.maximum)(total, one, out=total)
             if self.reduce == "mean" and len(self.symmetries) > 1:
                 total /= len(self.symmetries)
+            if self.known is not None:
+                total = torch.where(self.known, total, torch.zeros_like(total) if plain is None else plain)
             # one sum tells whether anything is not finite; only then is it looked for
             if not torch.isfinite(total.sum()):
                 self._refuse_not_finite(total, positions)

@@ -4,18 +4,28 @@ Everything here is torch code that runs on the device of its input; numpy arrays
 """
 
 from emlib.targets.affinity import affinities
-from emlib.targets.channels import channel_names
+from emlib.targets.channels import channel_names, channel_pairs, output_channel_count
 from emlib.targets.contour import instance_contour
 from emlib.targets.erosion import erode_labels
+from emlib.targets.gradient_flow import gradient_flow
 from emlib.targets.options import build_target, channel_count
+from emlib.targets.recipe_targets import build_targets
+from emlib.targets.voxel_pairs import VoxelPair, affinity_offsets, affinity_pairs
 from emlib.targets.weights import class_weights
 
 __all__ = [
+    "VoxelPair",
     "affinities",
+    "affinity_offsets",
+    "affinity_pairs",
     "build_target",
+    "build_targets",
     "channel_count",
     "channel_names",
+    "channel_pairs",
     "class_weights",
     "erode_labels",
+    "gradient_flow",
     "instance_contour",
+    "output_channel_count",
 ]

@@ -36,7 +36,7 @@ def affinities(
         >>> valid
         array([[[[False,  True,  True,  True]]]])
     """
-    steps = [_checked(offset) for offset in offsets]
+    steps = [checked_offset(offset) for offset in offsets]
     if not steps:
         raise ValueError("No offset was given; affinities need at least one (z, y, x) step.")
     tensor = as_label_tensor(labels)
@@ -69,15 +69,20 @@ def edge_padded_affinities(labels: torch.Tensor, distance: Sequence[int], *, sym
     return torch.stack(channels)
 
 
-def _overlap(shape: Sequence[int], step: Sequence[int]) -> tuple[slice, ...]:
-    """The part of a volume that still lies inside it after a step back."""
-    limits = zip(shape, step, strict=True)
-    return tuple(slice(max(0, length), size - max(0, -length)) for size, length in limits)
+def checked_offset(offset: Sequence[int]) -> tuple[int, int, int]:
+    """The offset as three plain whole numbers (z, y, x).
 
-
-def _checked(offset: Sequence[int]) -> tuple[int, int, int]:
+    Raises:
+        ValueError: it is something else, or (0, 0, 0).
+    """
     step = tuple(offset) if isinstance(offset, Sequence | np.ndarray) else (offset,)
     whole = all(isinstance(length, int | np.integer) and not isinstance(length, bool) for length in step)
     if len(step) != 3 or not whole or not any(step):
         raise ValueError(f"The offset {offset!r} is not a step of three whole numbers (z, y, x) other than (0, 0, 0).")
     return tuple(int(length) for length in step)
+
+
+def _overlap(shape: Sequence[int], step: Sequence[int]) -> tuple[slice, ...]:
+    """The part of a volume that still lies inside it after a step back."""
+    limits = zip(shape, step, strict=True)
+    return tuple(slice(max(0, length), size - max(0, -length)) for size, length in limits)

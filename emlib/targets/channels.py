@@ -1,4 +1,4 @@
-"""Names of the channels that a list of targets amounts to."""
+"""What the channels are that a list of targets amounts to: how many, their names, their directions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ from collections.abc import Sequence
 
 from emlib.recipe_schema import TargetOutput
 from emlib.targets.options import channel_count
+from emlib.targets.voxel_pairs import VoxelPair, affinity_pairs
+
+
+def output_channel_count(output: TargetOutput) -> int:
+    """How many channels a target has.
+
+    Raises:
+        ValueError: unknown option.
+
+    Example:
+        >>> output_channel_count(TargetOutput(name="affinity", offsets=((-1, 0, 0), (0, -9, 0)), losses=()))
+        2
+    """
+    return channel_count(output.option) if output.offsets is None else len(output.offsets)
 
 
 def channel_names(outputs: Sequence[TargetOutput]) -> list[str]:
@@ -18,6 +32,24 @@ def channel_names(outputs: Sequence[TargetOutput]) -> list[str]:
     """
     names = []
     for output in outputs:
-        count = channel_count(output.option)
+        count = output_channel_count(output)
         names += [output.name] if count == 1 else [f"{output.name}_{index}" for index in range(count)]
     return names
+
+
+def channel_pairs(outputs: Sequence[TargetOutput]) -> list[VoxelPair | None]:
+    """For each of a network's output channels the voxel pair that it compares; None where it has no direction.
+
+    Example:
+        >>> pairs = channel_pairs([TargetOutput(name="mask", option="0", losses=()),
+        ...                        TargetOutput(name="far", offsets=((0, 0, -9),), losses=())])
+        >>> pairs[0], pairs[1].offset, pairs[1].group
+        (None, (0, 0, -9), 'far')
+    """
+    pairs: list[VoxelPair | None] = []
+    for output in outputs:
+        if output.offsets is None:
+            pairs += affinity_pairs(output.option, output.name)
+        else:
+            pairs += [VoxelPair.of_offset(offset, output.name) for offset in output.offsets]
+    return pairs

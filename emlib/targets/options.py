@@ -9,18 +9,21 @@ import torch
 
 from emlib.targets.affinity import edge_padded_affinities
 from emlib.targets.contour import Rule, instance_contour
+from emlib.targets.gradient_flow import gradient_flow
 from emlib.targets.label_arrays import as_label_tensor, like
 
 GRAMMAR = (
     "'0' object mask, '0-i-j' mask of the ids i, j, '1' odd ids, even ids and their union, "
     "'2' or '2-dz-dy-dx-v1|v2' affinities, '4-B-g' instance contour of half width B (g = 1 also towards the "
-    "background), '9-C' one channel per class 0 ... C-1"
+    "background), '7' flow (y, x) of each section, '7-0' the flow and the object mask, '9-C' one channel per class "
+    "0 ... C-1"
 )
 _PATTERNS = {
     "0": re.compile(r"0((?:-\d+)*)"),
     "1": re.compile(r"1"),
     "2": re.compile(r"2(?:-([1-9]\d*)-([1-9]\d*)-([1-9]\d*)-(v1|v2))?"),
     "4": re.compile(r"4-(\d+)-([01])"),
+    "7": re.compile(r"7(-0)?"),
     "9": re.compile(r"9-([1-9]\d*)"),
 }
 
@@ -36,6 +39,8 @@ def build_target(labels: np.ndarray | torch.Tensor, option: str, *, rule: Rule =
     | `2-dz-dy-dx-v1` | 3 | the same at these distances, the volume continued by its border values |
     | `2-dz-dy-dx-v2` | 3 | compares v - d with v + d, the volume continued by its border values |
     | `4-B-g` | 1 | contour in a window of 2 B + 1; g = 0 between instances only; see `instance_contour` |
+    | `7` | 2 | flow along y and x, each section by itself; see `gradient_flow` |
+    | `7-0` | 3 | the same, and label > 0 |
     | `9-C` | C | one channel per class; the ids are classes 0 ... C - 1 |
 
     Args:
@@ -44,7 +49,7 @@ def build_target(labels: np.ndarray | torch.Tensor, option: str, *, rule: Rule =
         rule: contour rule of `4-B-g`, see `instance_contour`.
 
     Returns:
-        float32 (c, z, y, x) of zeros and ones, on the labels' device.
+        float32 (c, z, y, x), on the labels' device; zeros and ones, but for flows, which are -1 ... 1.
 
     Raises:
         TypeError: labels are not whole numbers.
@@ -54,7 +59,7 @@ def build_target(labels: np.ndarray | torch.Tensor, option: str, *, rule: Rule =
         >>> build_target(np.array([[[0, 5, 5, 9]]]), "2")[2]
         array([[[0., 0., 1., 0.]]], dtype=float32)
     """
-    kind, fields = _parse(option)
+    kind, fields = parse_option(option)
     tensor = as_label_tensor(labels)
     if kind == "0":
         ids = [int(text) for text in fields[0].split("-")[1:]]
@@ -69,6 +74,9 @@ def build_target(labels: np.ndarray | torch.Tensor, option: str, *, rule: Rule =
     elif kind == "4":
         contour = instance_contour(labels, 2 * int(fields[0]) + 1, rule=rule, background=fields[1] == "1")
         return contour[None]
+    elif kind == "7":
+        target = torch.stack([torch.as_tensor(gradient_flow(section)) for section in labels], dim=1)
+        target = torch.cat([target, (tensor != 0)[None]]) if fields[0] else target
     else:
         target = _classes(tensor, int(fields[0]))
     return like(labels)(target.to(torch.float32))
@@ -84,11 +92,22 @@ def channel_count(option: str) -> int:
         >>> [channel_count(option) for option in ("0", "4-2-1", "2", "9-5")]
         [1, 1, 3, 5]
     """
-    kind, fields = _parse(option)
+    kind, fields = parse_option(option)
+    if kind == "7":
+        return 3 if fields[0] else 2
     return int(fields[0]) if kind == "9" else {"0": 1, "1": 3, "2": 3, "4": 1}[kind]
 
 
-def _parse(option: str) -> tuple[str, tuple[str, ...]]:
+def parse_option(option: str) -> tuple[str, tuple[str, ...]]:
+    """The kind of an option and its fields, as texts (empty or None where the option leaves them out).
+
+    Raises:
+        ValueError: unknown option.
+
+    Example:
+        >>> parse_option("4-2-1")
+        ('4', ('2', '1'))
+    """
     text = option if isinstance(option, str) else ""
     for kind, pattern in _PATTERNS.items():
         match = pattern.fullmatch(text)

@@ -6,11 +6,12 @@ from emlib.training.monitor import read_training_log
 from emlib.training.samples import TrainingSamples, ValidationSamples
 from emlib.training.schedule import learning_rate_at
 from emlib.training.validation import volume_evaluation
-from emlib.training.weights import load_model, load_weights
+from emlib.training.weights import WeightReport, load_model, load_weights
 
 __all__ = [
     "TrainingSamples",
     "ValidationSamples",
+    "WeightReport",
     "find_latest",
     "learning_rate_at",
     "load_model",

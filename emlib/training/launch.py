@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,7 +26,7 @@ def launch(*, device: str | torch.device | None = None, precision: str = "32") -
         precision: "32", "16" (mixed, with loss scaling; GPU only) or "bf16" (mixed).
 
     Raises:
-        ValueError: a device that is not there, or half precision on the CPU.
+        ValueError: a device that is not there, more processes than GPUs, or half precision on the CPU.
     """
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
@@ -37,6 +38,14 @@ def launch(*, device: str | torch.device | None = None, precision: str = "32") -
     options: dict[str, Any] = {"accelerator": chosen.type, "precision": PRECISIONS[precision]}
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+        if chosen.type == "cuda" and local > torch.cuda.device_count():
+            there = torch.cuda.device_count()
+            raise ValueError(
+                f"torchrun started {local} processes on a machine with {there} CUDA devices, but each process needs "
+                f"its own: use --nproc_per_node={there}, or the device 'cpu'."
+            )
+        # Kernels on a single channel have the same values in either memory order; torch sees the strides only.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides", UserWarning)
         options |= {"devices": local, "num_nodes": int(os.environ["WORLD_SIZE"]) // local}
         # Process 0 evaluates and saves alone; the others must wait for it longer than the usual half hour.
         options |= {"strategy": DDPStrategy(timeout=timedelta(days=1)), "plugins": [TorchElasticEnvironment()]}

@@ -17,20 +17,22 @@ from emlib.models import build_model, count_parameters
 from emlib.progress import progress as show_progress
 from emlib.randomness import derive_seed, random_state, restore_random_state, seed_everything
 from emlib.recipe import Recipe
-from emlib.targets import channel_count, channel_names, class_weights
+from emlib.targets import channel_names, channel_pairs, class_weights, output_channel_count
 from emlib.training import checkpoint as checkpoints
+from emlib.training.batch_norm import synchronize_batch_norm
 from emlib.training.divergence import explain_divergence, refuse_broken_weights
 from emlib.training.interruption import stop_requests
 from emlib.training.launch import launch
 from emlib.training.memory_order import use_fast_memory_order
-from emlib.training.monitor import RATE, Pictures, TrainingTable
+from emlib.training.monitor import RATE, TrainingTable
 from emlib.training.opening import check_settings, check_windows, describe, open_data, open_folder
 from emlib.training.optimizer import build_optimizer
+from emlib.training.pictures import Pictures
 from emlib.training.run_state import RunState
 from emlib.training.samples import TrainingSamples, ValidationSamples, make_loader
 from emlib.training.schedule import learning_rate_at
+from emlib.training.starting_weights import start_weights
 from emlib.training.validation import Evaluation, validation_loss, volume_evaluation
-from emlib.training.weights import load_weights
 from emlib.volume import open_volume
 
 
@@ -89,7 +91,8 @@ def train(
         recipe.model.name, in_channels=recipe.model.in_channels, out_channels=len(channel_names(outputs)), **options
     )
     check_windows(recipe, network, evaluate)
-    loss = CompositeLoss([(o.name, channel_count(o.option), o.losses) for o in outputs], class_weights=class_weights)
+    terms = [(output.name, output_channel_count(output), output.losses) for output in outputs]
+    loss = CompositeLoss(terms, class_weights=class_weights)
 
     # Where are we? Process 0 looks at the folder for all.
     found = open_folder(out_dir, recipe, resume, say) if fabric.is_global_zero else None
@@ -109,8 +112,7 @@ def train(
             say(f"{out_dir} is trained: {state.iteration} iterations are done.")
             return checkpoints.resolve_checkpoint(out_dir)
 
-    if (start_from := latest or recipe.model.pretrained) is not None:
-        load_weights(network, start_from)
+    loaded = start_weights(network, latest, recipe.model, say)
 
     # Data. A sample is known by its number: neither processes, nor workers, nor interruptions change the order.
     data = open_data(recipe, out_dir, data, data_dir, fabric, resumed=latest is not None)
@@ -122,8 +124,8 @@ def train(
     on_gpu = fabric.device.type == "cuda"
     loader = make_loader(samples, order, batch_size=settings.batch_size, workers=settings.workers, pin_memory=on_gpu)
 
-    if settings.sync_batchnorm and fabric.world_size > 1 and on_gpu:
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if settings.sync_batchnorm and fabric.world_size > 1:
+        network = synchronize_batch_norm(network, fabric.device.type, say)
     network = use_fast_memory_order(network).train()
     optimizer = build_optimizer(network, settings.optimizer)
     model, stepper = fabric.setup(network, optimizer)
@@ -143,8 +145,9 @@ def train(
     table = pictures = None
     if fabric.is_global_zero:
         table = TrainingTable(out_dir / "training.csv", names[1:], until=state.iteration)
-        pictures = Pictures(out_dir, start=state.iteration)
+        pictures = Pictures(out_dir, start=state.iteration, pairs=channel_pairs(outputs))
     description = describe(recipe, options, image.voxel_size or getattr(data, "voxel_size", None), network)
+    description |= {} if loaded is None else {"pretrained": loaded}
 
     where = f"{fabric.device.type}" + (f", {fabric.world_size} processes" if fabric.world_size > 1 else "")
     parameters = f"{count_parameters(network):,} parameters"
@@ -169,7 +172,7 @@ def train(
                     seen.append(batch)
                     with fabric.no_backward_sync(model, enabled=step + 1 < settings.accumulate):
                         prediction = model(batch["image"])
-                        total, parts = loss(prediction.float(), batch["target"])
+                        total, parts = loss(prediction.float(), batch["target"], batch.get("valid"))
                         fabric.backward(total / settings.accumulate)
                     sums[:-1] += torch.stack([total.detach(), *(parts[name] for name in names[1:])]).double()
                 # One exchange an iteration: mean losses, and whether any process was asked to stop.

@@ -1,4 +1,4 @@
-"""What a training leaves to look at: `training.csv`, and TensorBoard scalars and pictures."""
+"""The table of a training: `training.csv`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from emlib.atomic import explain_write_error, write_text
 
@@ -98,54 +95,3 @@ class TrainingTable:
         writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
         writer.writerows(rows)
         return text.getvalue()
-
-
-class Pictures:
-    """TensorBoard event files beside the table, in `tensorboard/`.
-
-    Args:
-        folder: the training's output folder.
-        start: iterations done before; later events of an interrupted run are hidden.
-    """
-
-    def __init__(self, folder: Path, *, start: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.path = folder / "tensorboard"
-        try:
-            self.writer = SummaryWriter(str(self.path), purge_step=start + 1 if start else None)
-        except OSError as error:
-            raise explain_write_error(error, self.path) from error
-
-    def add_scalars(self, row: Mapping[str, Any]) -> None:
-        """One point on the curve of every figure of a row of the table."""
-        try:
-            for name, value in row.items():
-                if name != "iteration":
-                    self.writer.add_scalar(name, value, row["iteration"])
-        except OSError as error:
-            raise explain_write_error(error, self.path) from error
-
-    def add_sample(self, iteration: int, image: torch.Tensor, target: torch.Tensor, prediction: torch.Tensor) -> None:
-        """A picture of one sample's central section: image, then all targets, then all predictions.
-
-        Args:
-            image, target, prediction: (C, Z, Y, X) in [0, 1].
-        """
-        maps = torch.cat([tensor.detach().float().cpu() for tensor in (image, target, prediction)])
-        sections = maps[:, maps.shape[1] // 2].clamp(0, 1)
-        try:
-            self.writer.add_image("sample", torch.cat(list(sections), dim=-1), iteration, dataformats="HW")
-        except OSError as error:
-            raise explain_write_error(error, self.path) from error
-
-    def close(self) -> None:
-        """Write down what is still waiting.
-
-        Raises:
-            OSError: it could not be written.
-        """
-        try:
-            self.writer.close()
-        except OSError as error:
-            raise explain_write_error(error, self.path) from error

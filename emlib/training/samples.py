@@ -12,7 +12,7 @@ from emlib.data.chunks import ChunkedTileDataset
 from emlib.data.patches import PatchDataset
 from emlib.randomness import derive_seed, torch_generator
 from emlib.recipe import Recipe
-from emlib.targets import build_target, erode_labels
+from emlib.targets import build_targets
 from emlib.volume import Volume
 
 
@@ -44,11 +44,11 @@ def _prepare_worker(_worker: int) -> None:
 
 
 def _finish(recipe: Recipe, image: torch.Tensor, labels: torch.Tensor, crop: dict[str, Any]) -> dict[str, Any]:
-    labels = erode_labels(labels, recipe.target.label_erosion)
-    target = torch.cat([build_target(labels, output.option) for output in recipe.target.outputs])
+    target, valid = build_targets(labels, recipe.target)
     return {
         "image": image[None],
         "target": target,
+        **({} if valid is None else {"valid": valid}),
         "index": int(crop["index"]),
         "position": torch.tensor([int(start) for start in crop["position"]]),
     }
@@ -64,7 +64,8 @@ class TrainingSamples(Dataset):
         batch_size: samples of one iteration, of all processes together (for `recipe.data.chunk_iterations`).
 
     An item is a dictionary of `image` float32 (1, Z, Y, X) in [0, 1], `target` float32 (C, Z, Y, X), `index`, and
-    `position` int64 (z, y, x) of the crop in the volume. Class weights follow from the target, inside the loss.
+    `position` int64 (z, y, x) of the crop in the volume; and, where the target is not defined everywhere (affinities
+    along offsets), `valid` bool (C, Z, Y, X). Class weights follow from the target, inside the loss.
     """
 
     def __init__(self, recipe: Recipe, image: Volume, labels: Volume, *, length: int, batch_size: int = 1) -> None:

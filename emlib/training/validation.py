@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from emlib.losses import CompositeLoss
 from emlib.recipe import Recipe
-from emlib.targets import channel_names
+from emlib.recipe_schema import EvaluationRecipe
+from emlib.targets import channel_names, channel_pairs
 from emlib.training.samples import ValidationSamples, make_loader
 
 Evaluation = Callable[[nn.Module, int], dict[str, float]]
@@ -34,7 +36,7 @@ def validation_loss(fabric: Any, network: nn.Module, loss: CompositeLoss, sample
             batch = fabric.to_device(batch)
             with fabric.autocast():
                 prediction = network(batch["image"])
-            value, _ = loss(prediction.float(), batch["target"])
+            value, _ = loss(prediction.float(), batch["target"], batch.get("valid"))
             total += value.double() * len(batch["image"])
     network.train()
     return float(fabric.all_reduce(total, reduce_op="sum")) / len(samples)
@@ -43,31 +45,55 @@ def validation_loss(fabric: Any, network: nn.Module, loss: CompositeLoss, sample
 def volume_evaluation(recipe: Recipe, data: Any) -> Evaluation:
     """The evaluation that a recipe describes, on its validation split.
 
+    Objects among background (`data.structure` mitochondria) are scored by average precision. Neurites fill the space,
+    and are scored by how they divide it: adapted Rand error and variation of information.
+
     Args:
-        recipe: sections target, inference, postprocessing and evaluation.
+        recipe: sections data, target, inference, postprocessing and evaluation.
         data: what `train` was given or prepared; its split "validation" is used.
 
     Returns:
-        A function of (network, iteration) that predicts the whole split, segments it, and returns ap75, ap and ap50.
+        A function of (network, iteration) that predicts the whole split, segments it, and returns ap75, ap and ap50;
+        or rand_f_score (1 - adapted Rand error), voi_split and voi_merge (bits). The first is better when higher.
     """
+    scores = _partition_scores if recipe.data.structure == "neurites" else _object_scores
 
     def evaluate(network: nn.Module, _iteration: int) -> dict[str, float]:
-        from emlib.evaluation import average_precision
         from emlib.inference import predict_from_recipe
-        from emlib.postprocessing import segment
+        from emlib.postprocessing import SEGMENTATION_METHODS, segment
 
         image, labels = data.open("validation")
-        names = channel_names(recipe.target.outputs)
+        outputs, post = recipe.target.outputs, recipe.postprocessing
         prediction = predict_from_recipe(network, image, recipe, progress=False)
-        post, scoring = recipe.postprocessing, recipe.evaluation
-        segmentation = segment(prediction, post.method, channels=names, **post.parameters())
-        scores = average_precision(
-            segmentation,
-            labels[:],
-            rules=scoring.rules,
-            size_limits=scoring.size_limits,
-            drop_truth_below=scoring.drop_truth_below,
-        )
-        return {"ap75": float(scores.ap75), "ap": float(scores.ap), "ap50": float(scores.ap50)}
+        parameters, method = post.parameters(), SEGMENTATION_METHODS.get(post.method)
+        if method is not None and "offsets" in method.parameters:
+            pairs = [pair for pair in channel_pairs(outputs) if pair is not None and pair.group in method.channels]
+            parameters["offsets"] = [pair.offset for pair in pairs]
+        segmentation = segment(prediction, post.method, channels=channel_names(outputs), **parameters)
+        return scores(segmentation, labels[:], recipe.evaluation)
 
     return evaluate
+
+
+def _object_scores(segmentation: np.ndarray, truth: np.ndarray, settings: EvaluationRecipe) -> dict[str, float]:
+    from emlib.evaluation import average_precision
+
+    scores = average_precision(
+        segmentation,
+        truth,
+        rules=settings.rules,
+        size_limits=settings.size_limits,
+        drop_truth_below=settings.drop_truth_below,
+    )
+    return {"ap75": float(scores.ap75), "ap": float(scores.ap), "ap50": float(scores.ap50)}
+
+
+def _partition_scores(segmentation: np.ndarray, truth: np.ndarray, settings: EvaluationRecipe) -> dict[str, float]:
+    from emlib.evaluation import adapted_rand_error, ignore_border, overlap_table, variation_of_information
+
+    if any(settings.border):
+        sections, distance = settings.border
+        truth = ignore_border(truth, distance, sections)
+    table = overlap_table(segmentation, truth)
+    rand, voi = adapted_rand_error(table, convention=settings.convention), variation_of_information(table)
+    return {"rand_f_score": 1 - float(rand.error), "voi_split": float(voi.split), "voi_merge": float(voi.merge)}

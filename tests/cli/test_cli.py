@@ -12,7 +12,13 @@ from cli.running import TRACK, emlib, refused, said, settings
 
 from emlib import cli
 from emlib.data import registry
-from emlib.evaluation import average_precision, match_instances
+from emlib.evaluation import (
+    adapted_rand_error,
+    average_precision,
+    ignore_border,
+    match_instances,
+    variation_of_information,
+)
 from emlib.inference import predict_from_recipe
 from emlib.postprocessing import segment
 from emlib.recipe import load_recipe
@@ -140,7 +146,16 @@ def test_the_whole_chain_on_files(work, tmp_path):
     text = said("evaluate", labels, work / "labels.h5", "--rules", "one-to-one", "--drop-truth-below", 1)
     assert f"AP {scores.ap:.4f}  AP-50 {scores.ap50:.4f}  AP-75 {scores.ap75:.4f}  (one-to-one rules)" in text
     assert f"{matches.tp} found, {matches.fp} spurious, {matches.fn} missed, F1 {matches.f1:.4f}" in text
+    rand, voi = adapted_rand_error(found, truth), variation_of_information(found, truth)
+    figures = f"precision {rand.precision:.4f}, recall {rand.recall:.4f}"
+    assert f"adapted Rand error {rand.error:.4f}, {figures} (snemi3d)" in text
+    assert f"VOI {voi.split + voi.merge:.4f}: split {voi.split:.4f}, merge {voi.merge:.4f} (bits)" in text
+    options = ("--convention", "cremi", "--border", 1, 2.5)
+    inner = adapted_rand_error(found, ignore_border(truth, 2.5, 1), convention="cremi")
+    assert f"error {inner.error:.4f}, " in said("evaluate", labels, work / "labels.h5", *options)
     perfect = said("evaluate", work / "labels.h5", work / "labels.h5", "--drop-truth-below", 0)
+    assert "adapted Rand error 0.0000" in perfect
+    assert "VOI 0.0000: split 0.0000, merge 0.0000" in perfect
     assert "AP 1.0000  AP-50 1.0000  AP-75 1.0000  (challenge rules)" in perfect
     assert "3 found, 0 spurious, 0 missed, F1 1.0000" in perfect
 

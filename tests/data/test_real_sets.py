@@ -7,9 +7,10 @@ import h5py
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+import tifffile
 
 from emlib.data import real_sets
-from emlib.data.real_sets import load_fib25, load_real_set, load_vnc
+from emlib.data.real_sets import load_fib25, load_published_segmentation, load_real_set, load_vnc
 
 
 @pytest.fixture
@@ -90,3 +91,31 @@ def test_load_real_set_gives_volumes(vnc_folder, monkeypatch):
 def test_load_real_set_refuses(name, structure, match):
     with pytest.raises(ValueError, match=match):
         load_real_set(name, structure=structure)
+
+
+def test_snemi3d_folder(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    image, labels = rng.integers(0, 256, (5, 12, 9), np.uint8), rng.integers(0, 9, (5, 12, 9)).astype(np.uint16)
+    folder = tmp_path / "snemi3d"
+    folder.mkdir()
+    tifffile.imwrite(folder / "train-input.tif", image)
+    tifffile.imwrite(folder / "train-labels.tif", labels)
+    found, truth = load_real_set("snemi3d", structure="neurites", data_dir=tmp_path)
+    assert found.voxel_size == truth.voxel_size == (30.0, 6.0, 6.0)
+    assert np.array_equal(found[:], image)
+    assert np.array_equal(truth[:], labels)
+    (folder / "train-labels.tif").unlink()
+    with pytest.raises(FileNotFoundError, match=r"train-labels\.tif"):
+        load_real_set("snemi3d", structure="neurites", data_dir=tmp_path)
+
+
+def test_only_fib25_has_a_published_segmentation(tmp_path, monkeypatch):
+    fragments = np.arange(27, dtype=np.uint32).reshape(3, 3, 3)
+    sample = real_sets.FIB25(np.zeros((3, 3, 3), np.uint8), fragments // 9, fragments)
+    monkeypatch.setattr(real_sets, "fetch_dataset", lambda name, **_: tmp_path)
+    monkeypatch.setattr(real_sets, "load_fib25", lambda folder: sample)
+    volume = load_published_segmentation("fib25")
+    assert np.array_equal(volume[:], fragments)
+    assert volume.voxel_size == (10.0, 10.0, 10.0)
+    assert load_published_segmentation("vnc") is None
+    assert load_published_segmentation(None) is None

@@ -61,6 +61,17 @@ def test_overrides_are_read_as_yaml_and_laid_over_the_profile():
         ("data.source=files", "data.image and data.labels"),
         ("target.outputs=[{nam: mask}]", "unknown key 'target.outputs.nam'"),
         ("training", "not of the form key=value"),
+        ("target.outputs=[{name: a, losses: []}]", "'a' needs an option or offsets, but has neither"),
+        ("target.outputs=[{name: a, option: '2', offsets: [[0, 0, 1]], losses: []}]", "but has both"),
+        ("target.outputs=[{name: a, offsets: [[0, 0, 0]], losses: []}]", "the offset (0, 0, 0), or an offset twice"),
+        ("target.outputs=[{name: a, offsets: [[0, 1]], losses: []}]", "'target.outputs.0.offsets.0"),
+        ("model.settings={widths: [8]}", "which is a key of its own: model.widths"),
+        ("model.settings={out_channels: 3}", "but these follow from the targets"),
+        ("postprocessing.thresholds=[0.1, 1.5]", "'postprocessing.thresholds.1' is 1.5"),
+        ("postprocessing.fragment_dimensions=4", "'postprocessing.fragment_dimensions' is 4"),
+        ("evaluation.border=[1]", "'evaluation.border"),
+        ("evaluation.convention=snemi", "'evaluation.convention' is \"snemi\""),
+        ("variant=wide", "has no variant 'wide'; it has none"),
     ],
 )
 def test_bad_overrides_are_refused_in_one_sentence(override, words):

@@ -177,6 +177,9 @@ def test_weights_of_another_network_are_refused(tmp_path, other, layer):
 def test_weights_of_the_same_network_are_taken(tmp_path):
     path, network = save(tmp_path)
     torch.manual_seed(99)
-    other = load_weights(build_model("rsunet", widths=(4, 6)), path)
+    other = build_model("rsunet", widths=(4, 6))
+    report = load_weights(other, path)
+    assert set(report.matched) == set(network.state_dict())
+    assert (report.missing, report.unexpected, report.mismatched) == ((), (), ())
     image = torch.rand(1, 1, 2, 8, 8)
     assert torch.equal(other(image), network(image))

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
+
+from emlib.cli.arguments import DataDir, Device, Override, Parameter, Profile, Track, Variant, key_values
+from emlib.cli.volumes import evaluate, predict, segment
 
 app = typer.Typer(
     help="Instance segmentation in electron and light microscopy: train, predict, evaluate, reproduce.",
@@ -19,18 +21,6 @@ data_app = typer.Typer(help="Data sets: what there is, and fetching them.", no_a
 recipe_app = typer.Typer(help="Recipes: what a run can vary.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(recipe_app, name="recipe")
-
-Track = Annotated[str, typer.Argument(help="a track, for example 1_mitochondria_contours")]
-Profile = Annotated[str, typer.Option(help="smoke, tutorial or paper")]
-Override = Annotated[
-    list[str], typer.Option("--set", "-s", help="recipe key=value, for example training.iterations=50")
-]
-Parameter = Annotated[list[str], typer.Option("--parameter", "-p", help="notebook parameter name=value, e.g. seed=3")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
-Key = Annotated[str | None, typer.Option(help="array inside the HDF5 or zarr file; default: main, else the first")]
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="local data sets; default: EMLIB_DATA, else downloads")
-]
 
 
 # typer has no public name for what a wrong command line raises.
@@ -96,115 +86,63 @@ def data_fetch(name: Annotated[str, typer.Argument(help="name of a data set")], 
 
 
 @recipe_app.command("show")
-def recipe_show(track: Track, profile: Profile = "smoke", overrides: Override = []) -> None:  # noqa: B006
+def recipe_show(
+    track: Track,
+    profile: Profile = "smoke",
+    variant: Variant = None,
+    overrides: Override = [],  # noqa: B006
+) -> None:
     """Print the whole recipe as YAML, defaults included, with its hash."""
     from emlib.recipe import load_recipe
 
-    recipe = load_recipe(track, profile=profile, overrides=overrides)
+    recipe = load_recipe(track, profile=profile, variant=variant, overrides=overrides)
     print(f"# hash {recipe.hash}\n{recipe.to_yaml()}", end="")
 
 
 @recipe_app.command("list")
 def recipe_list() -> None:
-    """List the tracks that have a recipe."""
-    from emlib.recipe import list_tracks, load_recipe
+    """List the tracks that have a recipe, each with its variants."""
+    from emlib.recipe import list_tracks, list_variants, load_recipe
 
     for track in list_tracks():
         print(f"{track:26} {load_recipe(track).title}")
+        for name, description in list_variants(track).items():
+            print(f"  --variant {name:14} {description}".rstrip())
 
 
 @app.command()
 def train(
     track: Track,
     profile: Profile = "smoke",
+    variant: Variant = None,
     overrides: Override = [],  # noqa: B006
     out: Annotated[Path, typer.Option(help="output folder; an interrupted run there is resumed")] = Path("runs/train"),
     data: Annotated[Path | None, typer.Option(help="folder of prepared data; default: prepared in OUT/data")] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
 ) -> None:
-    """Train a track's network; under torchrun on several processes. Prints the best checkpoint."""
+    """Train a track's network, on one device or under torchrun on several. Prints the best checkpoint.
+
+    On two GPUs: CUDA_VISIBLE_DEVICES=0,1 torchrun --nproc_per_node=2 -m emlib train TRACK. Each process takes one GPU
+    (without GPUs all share the CPU), gradients are averaged (DDP), batch norms synchronised (training.sync_batchnorm).
+    training.batch_size counts the samples of one process. Mixed precision: -s training.precision=bf16, or "'16'".
+    """
     from emlib.recipe import load_recipe
     from emlib.training import train as run_training
 
-    recipe = load_recipe(track, profile=profile, overrides=overrides)
+    recipe = load_recipe(track, profile=profile, variant=variant, overrides=overrides)
     print(run_training(recipe, out, data=data, data_dir=data_dir, device=device))
 
 
-@app.command()
-def predict(
-    checkpoint: Annotated[Path, typer.Argument(help="checkpoint folder")],
-    volume: Annotated[Path, typer.Argument(help="image volume: h5, zarr, tif, npy, folder of slices, tile json")],
-    out: Annotated[Path, typer.Argument(help="prediction to write: .zarr or .h5")],
-    key: Key = None,
-    intensity_range: Annotated[
-        tuple[float, float] | None, typer.Option(help="low and high value that become 0 and 1; for other than uint8")
-    ] = None,
-    device: Device = "auto",
-    overrides: Override = [],  # noqa: B006
-) -> None:
-    """Apply a trained network to a volume of any size; an interrupted run goes on where it stopped."""
-    from emlib.reproduction.stage import resolve_device
-    from emlib.training import load_model, load_recipe_of
-    from emlib.volume import open_volume
-
-    from emlib.inference import predict_from_recipe  # isort: skip
-
-    device = resolve_device(device)
-    recipe = load_recipe_of(checkpoint, overrides=overrides)
-    model, image = load_model(checkpoint, device=device), open_volume(volume, key)
-    predict_from_recipe(model, image, recipe, out=out, device=device, intensity_range=intensity_range)
-    print(out)
-
-
-@app.command()
-def segment(
-    prediction: Annotated[Path, typer.Argument(help="prediction volume with named channels")],
-    out: Annotated[Path, typer.Argument(help="label volume to write: .zarr, .h5, .tif or .npy")],
-    method: Annotated[str, typer.Option(help="name of the method")] = "contour_watershed",
-    key: Key = None,
-    overrides: Annotated[list[str], typer.Option("--set", "-s", help="argument=value of the method")] = [],  # noqa: B006
-) -> None:
-    """Turn a prediction into instances."""
-    import numpy as np
-
-    from emlib.formats.saving import SAVED, check_target
-    from emlib.postprocessing import segment as run_segmentation
-    from emlib.volume import open_volume, save_volume
-
-    check_target(out, None, SAVED)
-    volume = open_volume(prediction, key)
-    if out.resolve() == prediction.resolve():
-        raise ValueError(f"{out} is the prediction itself; choose another name for the labels.")
-    labels = run_segmentation(volume, method, channels=volume.attributes.get("channels"), **_key_values(overrides))
-    save_volume(out, labels, voxel_size=volume.voxel_size)
-    print(f"{out}: {np.count_nonzero(np.unique(labels))} objects")
-
-
-@app.command()
-def evaluate(
-    segmentation: Annotated[Path, typer.Argument(help="label volume")],
-    truth: Annotated[Path, typer.Argument(help="true label volume of the same shape")],
-    rules: Annotated[str, typer.Option(help="challenge or one-to-one")] = "challenge",
-    drop_truth_below: Annotated[int, typer.Option(help="AP: true objects with fewer voxels are dropped")] = 2000,
-    key: Key = None,
-    truth_key: Annotated[str | None, typer.Option(help="the same for the truth")] = None,
-) -> None:
-    """Compare a segmentation with the truth: AP, AP-50, AP-75 and matches at IoU 0.5."""
-    from emlib.evaluation import average_precision, match_instances, overlap_table
-    from emlib.volume import open_volume
-
-    table = overlap_table(open_volume(segmentation, key, labels=True), open_volume(truth, truth_key, labels=True))
-    scores = average_precision(table, rules=rules, drop_truth_below=drop_truth_below)
-    matches = match_instances(table, threshold=0.5)
-    print(f"AP {scores.ap:.4f}  AP-50 {scores.ap50:.4f}  AP-75 {scores.ap75:.4f}  ({rules} rules)")
-    print(f"at IoU 0.5: {matches.tp} found, {matches.fp} spurious, {matches.fn} missed, F1 {matches.f1:.4f}")
+for command in (predict, segment, evaluate):
+    app.command()(command)
 
 
 @app.command()
 def reproduce(
     tracks: Annotated[list[str] | None, typer.Argument(help="tracks or notebooks; none is all")] = None,
     profile: Profile = "smoke",
+    variant: Annotated[str | None, typer.Option(help="the same as -p variant=NAME")] = None,
     parameters: Parameter = [],  # noqa: B006
     out: Annotated[Path, typer.Option(help="output folder")] = Path("runs"),
     fresh: Annotated[bool, typer.Option(help="remove earlier results of these runs first")] = False,
@@ -218,7 +156,8 @@ def reproduce(
     from emlib.reproduction.driver import reproduce as run_notebooks
     from emlib.reproduction.report import format_table, write_reports
 
-    values = _key_values(parameters) | ({"shuffle_labels": True} if control else {})
+    values = key_values(parameters) | ({"shuffle_labels": True} if control else {})
+    values |= {} if variant is None else {"variant": variant}
     results = run_notebooks(tracks or [], profile=profile, parameters=values, out_dir=out, fresh=fresh)
     print("\n" + format_table(results))
     for path in write_reports(results, out, profile=profile).values():
@@ -252,19 +191,6 @@ def bands(
         raise ValueError(f"--seeds is '{seeds}', but whole numbers separated by commas were expected, such as 0,1,2.")
     numbers = [int(text) for text in texts]
     for path in measure_bands(
-        tracks or [], profile=profile, seeds=numbers, parameters=_key_values(parameters), out_dir=out
+        tracks or [], profile=profile, seeds=numbers, parameters=key_values(parameters), out_dir=out
     ):
         print(f"written: {path}")
-
-
-def _key_values(texts: list[str]) -> dict[str, object]:
-    values = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or not name.strip():
-            raise ValueError(f"'{text}' is not of the form name=value.")
-        try:
-            values[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError(f"The value of '{text}' is not valid YAML.") from None
-    return values

@@ -1,0 +1,40 @@
+"""What a training starts from: fresh weights, pretrained ones, or its own last checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from emlib.recipe_schema import ModelRecipe
+from emlib.training.checkpoint import read_checkpoint
+from emlib.training.weights import load_weights
+
+
+def start_weights(
+    network: nn.Module, latest: Path | None, settings: ModelRecipe, say: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """Load what the training goes on from, or what its recipe starts from.
+
+    Args:
+        network: with fresh weights; changed in place.
+        latest: the training's own newest checkpoint, which comes before pretrained weights.
+        settings: the recipe's section.
+        say: where the table of the layers that matched is printed.
+
+    Returns:
+        The report on pretrained weights (see `WeightReport`), also that of a run that is resumed; None without.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_weights`.
+    """
+    if latest is not None:
+        load_weights(network, latest)
+        return read_checkpoint(latest).get("pretrained")
+    if settings.pretrained is None:
+        return None
+    report = load_weights(network, settings.pretrained, match=settings.pretrained_match)
+    say(str(report))
+    return report.to_dict()
