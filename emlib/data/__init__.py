@@ -5,30 +5,56 @@ and `ChunkedTileDataset` draw training samples from volumes of any size.
 """
 
 from emlib.data.archive import extract_archive
+from emlib.data.cell_layouts import CellSample, CellSet, open_cell_set
+from emlib.data.cell_phantom import CellPhantom, cell_modalities, make_cell_phantom, make_cell_set
 from emlib.data.chunks import ChunkedTileDataset, chunk_plan
 from emlib.data.download import fetch_dataset, find_local_copy
 from emlib.data.em_phantom import EMPhantom, make_em_phantom
+from emlib.data.image_files import image_size, read_image, read_label_image
+from emlib.data.image_mapping import MappingSummary, load_mapping, write_mapping
+from emlib.data.image_normalization import normalize_percentiles
+from emlib.data.image_pairs import ImagePair, find_image_pairs
 from emlib.data.instances import instances_from_mask
+from emlib.data.label_pieces import separate_pieces
 from emlib.data.patches import PatchDataset
 from emlib.data.prepare import PreparedData, load_prepared, prepare_data
 from emlib.data.real_sets import load_published_segmentation, load_real_set
 from emlib.data.registry import describe_dataset, list_datasets
+from emlib.data.saved_cell_set import save_cell_set
 
 __all__ = [
+    "CellPhantom",
+    "CellSample",
+    "CellSet",
     "ChunkedTileDataset",
     "EMPhantom",
+    "ImagePair",
+    "MappingSummary",
     "PatchDataset",
     "PreparedData",
+    "cell_modalities",
     "chunk_plan",
     "describe_dataset",
     "extract_archive",
     "fetch_dataset",
+    "find_image_pairs",
     "find_local_copy",
+    "image_size",
     "instances_from_mask",
     "list_datasets",
+    "load_mapping",
     "load_prepared",
     "load_published_segmentation",
     "load_real_set",
+    "make_cell_phantom",
+    "make_cell_set",
     "make_em_phantom",
+    "normalize_percentiles",
+    "open_cell_set",
     "prepare_data",
+    "read_image",
+    "read_label_image",
+    "save_cell_set",
+    "separate_pieces",
+    "write_mapping",
 ]

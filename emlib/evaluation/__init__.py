@@ -5,10 +5,13 @@ blocks, so volumes of any size can be scored. Labels are integers with 0 as back
 convention have its name as an argument.
 """
 
+from emlib.evaluation.aggregated_jaccard import AggregatedJaccard, aggregated_jaccard_index
 from emlib.evaluation.average_precision import AveragePrecision, average_precision
 from emlib.evaluation.border import ignore_border
+from emlib.evaluation.cell_scores import CellScore, cell_f1, cell_f1_curve
 from emlib.evaluation.error_events import ErrorEvent, find_events
 from emlib.evaluation.foreground import ForegroundScores, foreground_precision_recall
+from emlib.evaluation.group_summary import GroupSummary, summarize_by_group
 from emlib.evaluation.instance_errors import InstanceErrors, find_errors
 from emlib.evaluation.matching import InstanceMatches, match_instances
 from emlib.evaluation.neuron_errors import NeuronErrors, NeuronScore, neuron_errors
@@ -24,12 +27,16 @@ from emlib.evaluation.partition_scores import (
     rand_split_merge,
     variation_of_information,
 )
+from emlib.evaluation.time_tolerance import time_over_tolerance, time_tolerance
 
 __all__ = [
     "AdaptedRandError",
+    "AggregatedJaccard",
     "AveragePrecision",
+    "CellScore",
     "ErrorEvent",
     "ForegroundScores",
+    "GroupSummary",
     "InstanceErrors",
     "InstanceMatches",
     "NeuronErrors",
@@ -40,7 +47,10 @@ __all__ = [
     "RandSplitMerge",
     "VariationOfInformation",
     "adapted_rand_error",
+    "aggregated_jaccard_index",
     "average_precision",
+    "cell_f1",
+    "cell_f1_curve",
     "find_errors",
     "find_events",
     "foreground_precision_recall",
@@ -53,5 +63,8 @@ __all__ = [
     "overlap_table",
     "partition_curve",
     "rand_split_merge",
+    "summarize_by_group",
+    "time_over_tolerance",
+    "time_tolerance",
     "variation_of_information",
 ]
