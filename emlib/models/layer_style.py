@@ -85,16 +85,17 @@ def check_statistics(name: str, norm: str, training: bool, batch: int, width: in
 
     Args:
         name: of the network.
-        norm: as in `layer_style`.
+        norm: as in `layer_style`, or "in_plain" of MONAI's networks.
         training: batch normalisation uses statistics of its input in training only.
         batch: inputs in the batch.
         width: the fewest feature maps that are normalised at the lowest level.
-        lowest: (z, y, x) of the lowest level.
+        lowest: (z, y, x), or (y, x) of an image, of the lowest level.
 
     Raises:
         ValueError: a mean and variance would be taken over one value.
     """
-    values = {"bn": batch if training else 2, "gn": width // GROUPS, "in": 1, "none": 2}[norm] * prod(lowest)
+    single = {"bn": batch if training else 2, "gn": width // GROUPS, "in": 1, "in_plain": 1, "none": 2}
+    values = single[norm] * prod(lowest)
     if values < 2:
         raise ValueError(
             f"{name}: the input shrinks to {' x '.join(map(str, lowest))} at the lowest level, which leaves norm "

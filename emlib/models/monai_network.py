@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from emlib.models.instance_norm import keep_channels_last
-from emlib.models.isotropy import Triple
 from emlib.models.layer_style import GROUPS, check_groups, check_statistics, check_word
-from emlib.models.sizes import check_input
+from emlib.models.sizes import axis_names, check_input
 
 NORMS: dict[str, Any] = {
+    "in_plain": ("INSTANCE", {"affine": False}),
     "in": ("INSTANCE", {"affine": True}),
     "bn": "BATCH",
     "gn": ("GROUP", {"num_groups": GROUPS}),
@@ -32,6 +32,8 @@ ACTIVATIONS: dict[str, Any] = {
     "gelu": "GELU",
     "silu": "SWISH",
 }
+
+OUTPUTS = ("sigmoid", "softmax")
 
 
 def monai_networks() -> ModuleType:
@@ -59,10 +61,29 @@ def check_layers(name: str, norm: str, activation: str, widths: Sequence[int]) -
     check_groups(name, norm, widths)
 
 
+def check_form(name: str, dimensions: int, output: str, out_channels: int) -> None:
+    """Refuse other inputs than images and volumes, and other outputs than those above.
+
+    Raises:
+        ValueError: `dimensions` is not 2 or 3, or `output` not a word of `OUTPUTS`, or a softmax is over one channel.
+    """
+    if not isinstance(dimensions, int) or dimensions not in (2, 3):
+        raise ValueError(f"{name}: dimensions is {dimensions!r}, but 2 (images) or 3 (volumes) was expected.")
+    check_word(name, "output", output, OUTPUTS)
+    if output == "softmax" and out_channels == 1:
+        raise ValueError(f"{name}: output 'softmax' of one channel is 1 everywhere; at least two were expected.")
+
+
 def triples(
-    name: str, key: str, values: Sequence[Sequence[int]], count: int, expected: str, fits: Callable[[int], bool]
-) -> list[Triple]:
-    """`count` triples (z, y, x) of whole numbers that all fit.
+    name: str,
+    key: str,
+    values: Sequence[Sequence[int]],
+    count: int,
+    expected: str,
+    fits: Callable[[int], bool],
+    dimensions: int = 3,
+) -> list[tuple[int, ...]]:
+    """`count` triples (z, y, x) of whole numbers that all fit; pairs (y, x) in two dimensions.
 
     Raises:
         ValueError: another number of them, another length, or a number that does not fit.
@@ -73,22 +94,22 @@ def triples(
     """
     whole = [tuple(value) for value in values]
     numbers = [number for value in whole for number in value]
-    if len(whole) != count or any(len(value) != 3 for value in whole):
-        raise ValueError(f"{name}: {key} is {whole}, but {count} times (z, y, x) was expected.")
+    if len(whole) != count or any(len(value) != dimensions for value in whole):
+        axes = axis_names(dimensions).lower()
+        raise ValueError(f"{name}: {key} is {whole}, but {count} times ({axes}) was expected.")
     if not all(isinstance(number, int) and number > 0 and fits(number) for number in numbers):
         raise ValueError(f"{name}: {key} is {whole}, but each number was expected to be {expected}.")
     return whole
 
 
-def divisor_of(strides: Sequence[Triple]) -> Triple:
-    """By what (z, y, x) must be divisible so that all strides come out even.
+def divisor_of(strides: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """By what (z, y, x), or (y, x), must be divisible so that all strides come out even.
 
     Example:
         >>> divisor_of([(1, 2, 2), (2, 2, 2)])
         (2, 4, 4)
     """
-    z, y, x = (prod(axis) for axis in zip(*strides, strict=True))
-    return z, y, x
+    return tuple(prod(axis) for axis in zip(*strides, strict=True))
 
 
 class MonaiNetwork(nn.Module):
@@ -96,12 +117,15 @@ class MonaiNetwork(nn.Module):
 
     Args:
         name: in the table of models.
-        network: (N, in_channels, Z, Y, X) -> values before the sigmoid, of the same size.
+        network: (N, in_channels, Z, Y, X), or (N, in_channels, Y, X) for images -> values before the sigmoid or
+            softmax, of the same size.
         in_channels: channels of the image.
-        min_divisor: by what (Z, Y, X) must be divisible; the lowest level is smaller by just this.
+        min_divisor: by what (Z, Y, X), or (Y, X), must be divisible; the lowest level is smaller by just this.
         norm: key of `NORMS`.
         bottom_width: feature maps of the lowest level that is normalised.
         window: the only size that the network takes; None: any size that `min_divisor` divides.
+        output: "sigmoid", for channels that are each a question of its own, or "softmax", for channels that are classes
+            of which every voxel has one.
 
     Raises:
         ValueError: an input of another shape, or one that leaves a normalisation a single value.
@@ -117,14 +141,15 @@ class MonaiNetwork(nn.Module):
         name: str,
         network: nn.Module,
         in_channels: int,
-        min_divisor: Triple,
+        min_divisor: tuple[int, ...],
         norm: str,
         bottom_width: int,
-        window: Triple | None = None,
+        window: tuple[int, ...] | None = None,
+        output: str = "sigmoid",
     ) -> None:
         super().__init__()
         self.name, self.in_channels, self.min_divisor, self.window = name, in_channels, min_divisor, window
-        self.norm, self.bottom_width = norm, bottom_width
+        self.norm, self.bottom_width, self.output = norm, bottom_width, output
         self.network = keep_channels_last(network)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -132,11 +157,12 @@ class MonaiNetwork(nn.Module):
         check_input(self.name, image, self.in_channels, divisor)
         if self.window is not None and tuple(image.shape[2:]) != self.window:
             raise ValueError(
-                f"{self.name} was given (Z, Y, X) = {tuple(image.shape[2:])}, but it was built for the window "
-                f"{self.window} and has a learned position for each part of it."
+                f"{self.name} was given ({axis_names(len(divisor))}) = {tuple(image.shape[2:])}, but it was built for "
+                f"the window {self.window} and has a learned position for each part of it."
             )
         if self.window is None:
             lowest = [size // step for size, step in zip(image.shape[2:], divisor, strict=True)]
             check_statistics(self.name, self.norm, self.training, image.shape[0], self.bottom_width, lowest)
         # In float32 also under mixed precision: near 0 and 1 a half-precision probability has no useful logarithm.
-        return torch.sigmoid(self.network(image).float())
+        values = self.network(image).float()
+        return torch.sigmoid(values) if self.output == "sigmoid" else torch.softmax(values, dim=1)

@@ -11,6 +11,7 @@ from emlib.models.monai_network import (
     ACTIVATIONS,
     NORMS,
     MonaiNetwork,
+    check_form,
     check_layers,
     divisor_of,
     monai_networks,
@@ -45,7 +46,7 @@ def dynunet(
             and is halved along z too, the others have 1x3x3 kernels and keep z.
         kernels: (z, y, x), odd, of each level, in place of those that follow from `isotropy`.
         strides: (z, y, x), 1 or 2, that lead to each level, the first (1, 1, 1), in place of those from `isotropy`.
-        norm: "in", "bn" or "gn" (8 groups).
+        norm: "in", "bn" or "gn" (8 groups); "in_plain": instance normalisation without a learned scale and shift.
         activation: "leaky_relu", "relu", "elu", "prelu", "gelu" or "silu".
         residual: residual blocks in place of pairs of convolutions.
 
@@ -97,8 +98,13 @@ def monai_unet(
     residual_units: int = 2,
     norm: str = "in",
     activation: str = "prelu",
+    dimensions: int = 3,
+    output: str = "sigmoid",
 ) -> MonaiNetwork:
     """MONAI's UNet: strided residual units down, transposed convolutions up, 3x3x3 kernels everywhere.
+
+    With three channels in and out, two dimensions, norm "in_plain" and output "softmax" it is a baseline of the NeurIPS
+    2022 cell segmentation challenge (classes background, interior and boundary), with its 1,626,072 parameters.
 
     Source: Kerfoot et al., "Left-ventricle quantification using residual U-Net", STACOM 2018; built by MONAI.
 
@@ -108,12 +114,15 @@ def monai_unet(
         widths: feature maps of each level.
         isotropy: as in `dynunet`, for the strides only: the stride to level i follows from flag i.
         strides: (z, y, x), 1 or 2, of the convolutions that leave each level but the last, in place of those from
-            `isotropy`; the first level has a stride too.
+            `isotropy`; the first level has a stride too. In two dimensions (y, x), 2 by default.
         residual_units: convolutions in each residual unit; 0: a single convolution without residual.
         norm, activation: as in `dynunet`.
+        dimensions: 3: volumes; 2: images, which have no `isotropy`.
+        output: "sigmoid", for channels that are each a question of its own, or "softmax", for classes of which every
+            voxel has one.
 
     Shape: (N, in_channels, Z, Y, X) -> float32 probabilities (N, out_channels, Z, Y, X); sizes must be divisible by
-    the product of the strides, (4, 16, 16) by default.
+    the product of the strides, (4, 16, 16) by default. Without Z in two dimensions.
 
     Raises:
         ImportError: MONAI is not installed.
@@ -122,15 +131,22 @@ def monai_unet(
     Example:
         >>> monai_unet(widths=(4, 6, 8), isotropy=False).min_divisor
         (1, 4, 4)
+        >>> monai_unet(widths=(4, 6, 8), dimensions=2).min_divisor
+        (4, 4)
     """
     widths = check_settings("monai_unet", in_channels, out_channels, widths)
     check_layers("monai_unet", norm, activation, widths)
     check_whole("monai_unet", "residual_units", residual_units, 0)
+    check_form("monai_unet", dimensions, output, out_channels)
+    if dimensions == 2 and isotropy is not None:
+        raise ValueError("monai_unet: isotropy says how z is treated, but with dimensions 2 there is no z.")
     flags = level_isotropy("monai_unet", isotropy, len(widths))
-    strides = [halving(flag) for flag in flags[1:]] if strides is None else strides
-    strides = triples("monai_unet", "strides", strides, len(widths) - 1, "1 or 2", lambda step: step in (1, 2))
+    strides = [halving(flag)[-dimensions:] for flag in flags[1:]] if strides is None else strides
+    strides = triples(
+        "monai_unet", "strides", strides, len(widths) - 1, "1 or 2", lambda step: step in (1, 2), dimensions
+    )
     network = monai_networks().UNet(
-        spatial_dims=3,
+        spatial_dims=dimensions,
         in_channels=in_channels,
         out_channels=out_channels,
         channels=widths,
@@ -139,7 +155,7 @@ def monai_unet(
         act=ACTIVATIONS[activation],
         norm=NORMS[norm],
     )
-    return MonaiNetwork("monai_unet", network, in_channels, divisor_of(strides), norm, widths[-1])
+    return MonaiNetwork("monai_unet", network, in_channels, divisor_of(strides), norm, widths[-1], output=output)
 
 
 def segresnet(
@@ -159,7 +175,7 @@ def segresnet(
         out_channels: channels of the prediction.
         widths: feature maps of each level, each twice the one before it.
         blocks: residual blocks in each level of the encoder (one in the first); the decoder has one.
-        norm: "gn" (8 groups), "in" or "bn".
+        norm: "gn" (8 groups), "in", "in_plain" or "bn", as in `dynunet`.
 
     Shape: (N, in_channels, Z, Y, X) -> float32 probabilities (N, out_channels, Z, Y, X); sizes must be divisible by
     2 ** (len(widths) - 1), z too.

@@ -44,13 +44,30 @@ def check_whole(name: str, key: str, value: object, minimum: int) -> None:
 def check_input(name: str, image: torch.Tensor, in_channels: int, divisor: Sequence[int]) -> None:
     """Refuse an image that the network cannot take.
 
+    Args:
+        name: of the network.
+        image: (N, C, Z, Y, X), or (N, C, Y, X) for a divisor of two numbers.
+        in_channels: that the network was built for.
+        divisor: by what (Z, Y, X), or (Y, X), must be divisible.
+
     Raises:
-        ValueError: not 5-D, an empty axis, another number of channels, or a size that the divisor does not divide.
+        ValueError: another number of axes, an empty one, another number of channels, or a size that the divisor does
+            not divide.
     """
-    shape = tuple(image.shape)
-    if image.ndim != 5 or 0 in shape:
-        raise ValueError(f"{name} was given an input of shape {shape}, but (N, C, Z, Y, X) was expected.")
+    shape, axes = tuple(image.shape), axis_names(len(divisor))
+    if image.ndim != 2 + len(divisor) or 0 in shape:
+        raise ValueError(f"{name} was given an input of shape {shape}, but (N, C, {axes}) was expected.")
     if shape[1] != in_channels:
         raise ValueError(f"{name} was given {shape[1]} channels, but it was built for {in_channels}.")
     if any(size % step for size, step in zip(shape[2:], divisor, strict=True)):
-        raise ValueError(f"{name} was given (Z, Y, X) = {shape[2:]}, but they must be divisible by {tuple(divisor)}.")
+        raise ValueError(f"{name} was given ({axes}) = {shape[2:]}, but they must be divisible by {tuple(divisor)}.")
+
+
+def axis_names(dimensions: int) -> str:
+    """The spatial axes of a volume or an image, in order.
+
+    Example:
+        >>> axis_names(3), axis_names(2)
+        ('Z, Y, X', 'Y, X')
+    """
+    return ", ".join("ZYX"[3 - dimensions :])

@@ -11,6 +11,7 @@ from torch import nn
 
 from emlib.models.fpn_3d import FPN3D
 from emlib.models.input_standardization import InputStandardization
+from emlib.models.mediar_former import MediarFormer
 from emlib.models.monai_transformers import swin_unetr, unetr
 from emlib.models.monai_unets import dynunet, monai_unet, segresnet
 from emlib.models.rsunet import RSUNet
@@ -22,6 +23,7 @@ from emlib.models.unet_residual_3d import ResidualUNet3D
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "dynunet": dynunet,
     "fpn_3d": FPN3D,
+    "mediar_former": MediarFormer,
     "monai_unet": monai_unet,
     "rsunet": RSUNet,
     "segresnet": segresnet,
@@ -39,8 +41,8 @@ def list_models() -> list[str]:
 
     Example:
         >>> list_models()
-        ['dynunet', 'fpn_3d', 'monai_unet', 'rsunet', 'segresnet', 'swin_unetr',
-         'unet_2d', 'unet_3d', 'unet_plus_3d', 'unet_residual_3d', 'unetr']
+        ['dynunet', 'fpn_3d', 'mediar_former', 'monai_unet', 'rsunet', 'segresnet', 'swin_unetr', 'unet_2d',
+         'unet_3d', 'unet_plus_3d', 'unet_residual_3d', 'unetr']
     """
     return sorted(MODELS)
 
@@ -48,8 +50,8 @@ def list_models() -> list[str]:
 def build_model(
     name: str,
     *,
-    in_channels: int = 1,
-    out_channels: int = 2,
+    in_channels: int | None = None,
+    out_channels: int | None = None,
     input_mean: float = 0.0,
     input_std: float = 1.0,
     **options: Any,
@@ -58,15 +60,16 @@ def build_model(
 
     Args:
         name: one of `list_models()`.
-        in_channels: channels of the image.
-        out_channels: channels of the prediction.
+        in_channels: channels of the image; None: what the network is made for, one unless it says otherwise.
+        out_channels: channels of the prediction; None: likewise, two unless the network says otherwise.
         input_mean, input_std: the input x becomes (x - input_mean) / input_std before the first layer; the published
             networks take it as it is.
         options: further arguments of that network, for example `widths=(8, 12, 16)`.
 
     Returns:
         The network, in training mode, on the CPU: (N, in_channels, Z, Y, X) -> float32 probabilities
-        (N, out_channels, Z, Y, X). Its attribute `min_divisor` says by what (Z, Y, X) must be divisible.
+        (N, out_channels, Z, Y, X). Its attribute `min_divisor` says by what (Z, Y, X) must be divisible; where it has
+        two numbers the network takes images (N, in_channels, Y, X).
 
     Raises:
         ImportError: the network needs a package that is not installed.
@@ -85,7 +88,8 @@ def build_model(
     for key in options:
         if key not in own:
             raise ValueError(f"Model '{name}' has no option '{key}'{_nearest(key, valid)}.")
-    network = builder(in_channels=in_channels, out_channels=out_channels, **options)
+    channels = {"in_channels": in_channels, "out_channels": out_channels}
+    network = builder(**{key: value for key, value in channels.items() if value is not None}, **options)
     if (input_mean, input_std) != (0.0, 1.0):
         InputStandardization(input_mean, input_std).attach(network)
     return network
