@@ -10,15 +10,9 @@ otherwise than by scikit-image. Compare ratios, not seconds.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
-import statistics
-import tempfile
-import threading
-import time
 
 import numpy as np
-import psutil
+from measuring import in_fresh_process, measure
 
 SIZES = {"tiny": (8, 64, 64), "small": (64, 512, 512), "medium": (64, 1024, 1024), "large": (100, 2048, 2048)}
 SEED_LEVEL, CONTOUR_LEVEL, LOWEST, MIN_SIZE = int(255 * 0.9), int(255 * 0.8), int(255 * 0.85), 128
@@ -83,29 +77,11 @@ def _drop_small(fastremap, labels: np.ndarray) -> np.ndarray:
 FORMS = {"scikit-image": with_scikit_image, "bioimage-cpp": with_bioimage_cpp, "emlib": with_emlib}
 
 
-def measure(form: str, shape: tuple[int, int, int], repeats: int, pipe) -> None:
-    """Run one form and send (CPU seconds, peak bytes above the inputs, labels of the last run) through `pipe`."""
-    mask, contour = make_maps(shape)
+def run(form: str, shape: tuple[int, int, int], repeats: int) -> tuple[float, int, np.ndarray]:
+    """One form: CPU seconds, peak bytes above the inputs, labels."""
+    maps = make_maps(shape)
     FORMS[form](*make_maps(SIZES["tiny"]))  # imports and compilation
-    process, peaks, stop = psutil.Process(), [], threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(0.005):
-            peaks.append(process.memory_info().rss)
-
-    before = process.memory_info().rss
-    threading.Thread(target=watch, daemon=True).start()
-    times = []
-    for _ in range(repeats):
-        labels = None
-        started = time.process_time()
-        labels = FORMS[form](mask, contour)
-        times.append(time.process_time() - started)
-    stop.set()
-    peaks.append(process.memory_info().rss)
-    path = f"{tempfile.gettempdir()}/emlib-benchmark-{os.getpid()}.npy"
-    np.save(path, labels)
-    pipe.send((statistics.median(times), max(peaks) - before, path))
+    return measure(lambda: FORMS[form](*maps), repeats)
 
 
 def differing_share(labels: np.ndarray, reference: np.ndarray) -> float:
@@ -128,17 +104,9 @@ def main() -> None:
     voxels = int(np.prod(shape))
     print(f"contour watershed, {' x '.join(map(str, shape))} uint8, median of {arguments.repeats}")
     print(f"{'form':14s} {'CPU s':>8s} {'Mvox/s':>8s} {'bytes/voxel':>12s} {'objects':>8s} {'otherwise':>10s}")
-    context = multiprocessing.get_context("spawn")
     reference = None
     for form in FORMS:
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=measure, args=(form, shape, arguments.repeats, sender))
-        process.start()
-        sender.close()
-        seconds, peak, path = receiver.recv()
-        process.join()
-        labels = np.load(path)
-        os.unlink(path)
+        seconds, peak, labels = in_fresh_process(run, form, shape, arguments.repeats)
         reference = labels if reference is None else reference
         print(
             f"{form:14s} {seconds:8.3f} {voxels / 1e6 / seconds:8.1f} {peak / voxels:12.1f} "

@@ -9,13 +9,9 @@ seconds, the peak memory above the inputs, and the figures, which have to agree.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import statistics
-import threading
-import time
 
 import numpy as np
-import psutil
+from measuring import in_fresh_process, measure
 
 SIZES = {"tiny": (8, 64, 64), "small": (64, 512, 512), "medium": (64, 1024, 1024)}
 
@@ -92,25 +88,11 @@ JOBS = {
 }
 
 
-def measure(job: tuple[str, str], shape: tuple[int, int, int], repeats: int, pipe) -> None:
-    """Run one form and send (CPU seconds, peak bytes above the inputs, figures) through `pipe`."""
-    segmentation, truth = make_labels(shape)
+def run(job: tuple[str, str], shape: tuple[int, int, int], repeats: int) -> tuple[float, int, tuple[float, ...]]:
+    """One form: CPU seconds, peak bytes above the inputs, figures."""
+    labels = make_labels(shape)
     JOBS[job](*make_labels(SIZES["tiny"]))  # imports and compilation
-    process, stop = psutil.Process(), threading.Event()
-    peaks = [before := process.memory_info().rss]
-
-    def watch() -> None:
-        while not stop.wait(0.005):
-            peaks.append(process.memory_info().rss)
-
-    threading.Thread(target=watch, daemon=True).start()
-    times = []
-    for _ in range(repeats):
-        started = time.process_time()
-        figures = JOBS[job](segmentation, truth)
-        times.append(time.process_time() - started)
-    stop.set()
-    pipe.send((statistics.median(times), max(peaks) - before, figures))
+    return measure(lambda: JOBS[job](*labels), repeats)
 
 
 def main() -> None:
@@ -121,14 +103,8 @@ def main() -> None:
     shape = SIZES[arguments.size]
     print(f"scores, {' x '.join(map(str, shape))} uint32, median of {arguments.repeats}")
     print(f"{'job':20s} {'form':14s} {'CPU s':>8s} {'MB above input':>15s}  figures")
-    context = multiprocessing.get_context("spawn")
     for job in JOBS:
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=measure, args=(job, shape, arguments.repeats, sender))
-        process.start()
-        sender.close()
-        seconds, peak, figures = receiver.recv()
-        process.join()
+        seconds, peak, figures = in_fresh_process(run, job, shape, arguments.repeats)
         shown = ", ".join(f"{figure:.6f}" for figure in figures)
         print(f"{job[0]:20s} {job[1]:14s} {seconds:8.3f} {peak / 1e6:15.0f}  {shown}", flush=True)
 

@@ -49,7 +49,7 @@ def cell_pieces(labels: np.ndarray, rule: DiffusionRule, *, separate: bool = Tru
         ([[0, 0, 1], [0, 0, 4]], [16, 12])
     """
     dimensions = labels.ndim
-    volume = np.ascontiguousarray(labels).reshape((-1, *labels.shape[-2:]))
+    volume = np.ascontiguousarray(labels, labels.dtype.newbyteorder("=")).reshape((-1, *labels.shape[-2:]))
     volume = volume.view(np.uint8) if volume.dtype == np.bool_ else volume
     if separate:
         numbered, count = cc3d.connected_components(

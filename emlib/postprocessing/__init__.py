@@ -4,23 +4,57 @@ Arrays in, arrays out, without torch and without any training code: usable on an
 Labels are unsigned integers with 0 as background; thresholds are probabilities between 0 and 1.
 """
 
+from emlib.postprocessing.affinity_maps import affinity_maps
+from emlib.postprocessing.agglomerated_segmentation import affinity_agglomeration
+from emlib.postprocessing.agglomeration import agglomerate_affinities, agglomerate_graph, relabel_fragments
+from emlib.postprocessing.block_agglomeration import agglomerate_blocks
 from emlib.postprocessing.contour_watershed import (
     contour_components,
     contour_watershed,
     mask_components,
     mask_watershed,
 )
+from emlib.postprocessing.flow_blocks import BlockwiseMasks, masks_from_flows_blocks
+from emlib.postprocessing.flow_error import flow_errors
+from emlib.postprocessing.flow_masks import masks_from_flows
+from emlib.postprocessing.flow_tracking import follow_flows
+from emlib.postprocessing.fragments import affinity_fragments
 from emlib.postprocessing.methods import SEGMENTATION_METHODS, SegmentationMethod, segment
+from emlib.postprocessing.mutex_watershed import mutex_watershed
+from emlib.postprocessing.object_holes import fill_object_holes
+from emlib.postprocessing.region_graph import RegionGraph, region_graph
+from emlib.postprocessing.seeded_fragments import seeded_fragments
+from emlib.postprocessing.size_merging import merge_small_regions
 from emlib.postprocessing.small_objects import relabel_sequential, remove_small_objects
+from emlib.postprocessing.zwatershed import zwatershed
 
 __all__ = [
     "SEGMENTATION_METHODS",
+    "BlockwiseMasks",
+    "RegionGraph",
     "SegmentationMethod",
+    "affinity_agglomeration",
+    "affinity_fragments",
+    "affinity_maps",
+    "agglomerate_affinities",
+    "agglomerate_blocks",
+    "agglomerate_graph",
     "contour_components",
     "contour_watershed",
+    "fill_object_holes",
+    "flow_errors",
+    "follow_flows",
     "mask_components",
     "mask_watershed",
+    "masks_from_flows",
+    "masks_from_flows_blocks",
+    "merge_small_regions",
+    "mutex_watershed",
+    "region_graph",
+    "relabel_fragments",
     "relabel_sequential",
     "remove_small_objects",
+    "seeded_fragments",
     "segment",
+    "zwatershed",
 ]

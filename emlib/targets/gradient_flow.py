@@ -27,8 +27,8 @@ def gradient_flow(
     | rule | centre: the pixel nearest to | steps (2-D) | gradient of |
     |---|---|---|---|
     | `cellpose3` | the mean of the pixels | 2 (h + w + 4), each cell its own | heat |
-    | `mediar` (also Cellpose 2) | the median of the pixels | 2 max(h + w + 2), one number for the image | ln(1 + heat) |
-    | `cellpose4` | the mean rounded to a pixel | 2 max(h + w + 2) | heat |
+    | `mediar` (also Cellpose 2) | the median of the pixels | 2 max(h + w + 2) for all cells | ln(1 + heat) |
+    | `cellpose4` | the mean rounded to a pixel | 2 max(h + w + 2) for all cells | heat |
 
     In 3-D the steps are 6 times the sum of the three sides, each lengthened by the same margin. The rules agree to
     some tenths of a degree. Touching cells do not influence each other, and a flow is a unit vector, or zero: where

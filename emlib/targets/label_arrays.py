@@ -36,7 +36,9 @@ def as_label_tensor(labels: Array) -> torch.Tensor:
         array = np.ascontiguousarray(labels, labels.dtype.newbyteorder("="))
         array = array.view(_SIGNED_NUMPY[array.dtype.name]) if unsigned else array
         # Torch warns about memory that it may not write to; nothing here writes, but a warning would reach the user.
-        tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
+        # It refuses negative strides, which a flipped axis of one voxel has.
+        usable = array.flags.writeable and min(array.strides, default=0) >= 0
+        tensor = torch.from_numpy(array if usable else array.copy())
     else:
         raise TypeError(f"The labels are a {type(labels).__name__}, but a numpy array or a torch tensor was expected.")
     if tensor.dtype == torch.bool:

@@ -47,7 +47,7 @@ def build_targets(
             eroded[erosion] = erode_labels(labels, erosion)
         if output.offsets is None:
             made = build_target(eroded[erosion], output.option)
-            known = made >= 0  # everywhere
+            known = made == made  # everywhere
         else:
             made, known = affinities(eroded[erosion], output.offsets)
         values.append(made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emlib.targets.affinity import checked_offset
-from emlib.targets.options import parse_option
+from emlib.targets.options import channel_count, parse_option
 
 Step = tuple[int, int, int]
 NONE: Step = (0, 0, 0)
@@ -73,7 +73,7 @@ def affinity_pairs(option: str, group: str = "") -> tuple[VoxelPair | None, ...]
     """
     kind, fields = parse_option(option)
     if kind != "2":
-        return (None,) * (int(fields[0]) if kind == "9" else {"0": 1, "1": 3, "4": 1}[kind])
+        return (None,) * channel_count(option)
     pairs = []
     for axis, length in enumerate([int(text) for text in fields[:3]] if fields[0] else [1, 1, 1]):
         before, behind = (tuple(sign * length * (a == axis) for a in range(3)) for sign in (-1, 1))

@@ -76,15 +76,16 @@ def show_affinities(
     # The truth of several triples makes a second row, whose first place below the image stays empty.
     two_rows = len(true_maps) > 1
     panels: list[Any] = [("image", None, 0), *maps, *([None] if two_rows else []), *true_maps]
+    columns = 1 + len(maps) if two_rows else len(panels)
     figure, grid = panel_grid(
         len(panels),
         image.shape[1:],
         voxel_size,
-        columns=1 + len(maps) if two_rows else len(panels),
+        columns=columns,
         widest=3.1,
         title_lines=2,
         title=title,
-        below=0.5,
+        below=0.5 if columns > 2 else 0.7,
     )
     for axes, panel in zip(grid, panels, strict=True):
         if panel is None:
@@ -97,7 +98,7 @@ def show_affinities(
             plane, kind = rgb_section(channels, number, first), "rgb"
         options = {"full_shape": image.shape[1:], "voxel_size": voxel_size, "scale_bar": channels is None}
         paint(axes, plane, kind=kind, title=name, **options)
-    _draw_legend(figure)
+    _draw_legend(figure, columns=3 if columns > 2 else 2)
     return figure
 
 
@@ -152,8 +153,8 @@ def _titles(channels: int, offsets: Sequence[Sequence[int]] | None) -> list[str]
     return [" ".join(words[first : first + 3]) for first in range(0, channels, 3)]
 
 
-def _draw_legend(figure: NotebookFigure) -> None:
+def _draw_legend(figure: NotebookFigure, columns: int) -> None:
     from matplotlib.patches import Patch
 
     entries = [Patch(facecolor=color, edgecolor="black", label=words) for words, color in LEGEND.items()]
-    figure.legend(handles=entries, loc="outside lower center", ncols=3)
+    figure.legend(handles=entries, loc="outside lower center", ncols=columns)
