@@ -104,9 +104,7 @@ def read_label_image(path: str | Path) -> np.ndarray:
     if values.dtype.kind not in "iu":
         raise TypeError(f"{path} has pixels of type {values.dtype}, but whole numbers (one id a cell) were expected.")
     if values.dtype.kind == "i" and values.min() < 0:
-        raise ValueError(
-            f"{path} has negative ids, the lowest is {values.min()}, but 0 or more was expected."
-        )
+        raise ValueError(f"{path} has negative ids, the lowest is {values.min()}, but 0 or more was expected.")
     return np.ascontiguousarray(values, dtype=np.dtype(f"u{values.dtype.itemsize}"))
 
 

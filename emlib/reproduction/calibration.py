@@ -11,7 +11,21 @@ from emlib.reproduction.driver import FAILED, MISSING, SKIPPED, reproduce
 from emlib.reproduction.stage import resolve_device
 
 # First words of the names of metrics that lie between 0 and 1.
-FRACTIONS = {"ap", "ap50", "ap75", "f1", "precision", "recall", "foreground", "dice", "iou", "bound", "panoptic", "rand", "boundary"}
+FRACTIONS = {
+    "ap",
+    "ap50",
+    "ap75",
+    "f1",
+    "precision",
+    "recall",
+    "foreground",
+    "dice",
+    "iou",
+    "bound",
+    "panoptic",
+    "rand",
+    "boundary",
+}
 
 
 def measure_bands(
