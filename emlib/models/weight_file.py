@@ -39,7 +39,9 @@ def read_weight_file(path: str | Path) -> dict[str, torch.Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not content or not all(map(_is_weight, content.items())):
-        raise ValueError(f"{path} holds no weights: names and tensors were expected.")
+        raise ValueError(
+            f"{path} holds no weights: names and tensors, or these under {' or '.join(KEYS)}, were expected."
+        )
     return dict(content)
 
 
