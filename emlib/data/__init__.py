@@ -4,6 +4,7 @@
 and `ChunkedTileDataset` draw training samples from volumes of any size.
 """
 
+from emlib.data.amplified_sampling import amplify
 from emlib.data.archive import extract_archive
 from emlib.data.cell_layouts import CellSample, CellSet, open_cell_set
 from emlib.data.cell_phantom import CellPhantom, cell_modalities, make_cell_phantom, make_cell_set
@@ -38,6 +39,7 @@ __all__ = [
     "PreparedData",
     "PreparedImage",
     "PreparedImages",
+    "amplify",
     "cell_modalities",
     "chunk_plan",
     "describe_dataset",
