@@ -119,7 +119,7 @@ def as_pixels(image: np.ndarray | str | Path, normalize: Normalization = True) -
         raise ValueError(f"The image has shape {image.shape}, but pixels (y, x) or (y, x, c) were expected.")
     if image.ndim == 3 and image.shape[2] > 3:
         raise ValueError(
-            f"The image has shape {image.shape}, but one to three channels (y, x, c) were expected; choose some of them."
+            f"The image has shape {image.shape}, but one to three channels (y, x, c) were expected; choose some."
         )
     if normalize:
         image = normalize_percentiles(image, **(normalize if isinstance(normalize, Mapping) else {}))
