@@ -48,7 +48,7 @@ def predict_image(
         window, overlap, blending, augment, batch_size, precision, device, normalize, progress: as in `predict_flows`.
         memory: where prediction and segmentation would need more, the prediction is kept in a temporary file and
             segmented block by block (`masks_from_flows_blocks`), without seams; numbering then follows the blocks.
-        details: return a `CellPrediction` instead of labels alone.
+        details: return a `CellPrediction` instead of labels alone; it is made in memory, whatever its size.
         parameters: of `masks_from_flows`, such as `flow_threshold` or `min_size`.
 
     Returns:

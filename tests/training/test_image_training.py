@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from training.image_scene import TinyData, tiny_recipe
+from training.image_scene import TINY, TinyData, tiny_recipe
 from training.reading import identical, rows_of, weights_of
 
 from emlib.data import amplify
@@ -136,6 +136,17 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(run):
     parts, _ = run("parts", {"training.evaluate_every": 1}, evaluate=score)
     assert identical(weights_of(whole), weights_of(parts))
     assert rows_of(whole) == rows_of(parts)
+
+
+def test_published_settings_train_on_small_images(tmp_path):
+    """Changes, losses, schedule, amplified sampling and evaluation: all but sizes, precision and count as published."""
+    small = {key: value for key, value in TINY.items() if key.startswith("model") or "window" in key}
+    small |= {"training.iterations": 2, "training.batch_size": 2, "training.precision": "32", "training.workers": 0}
+    small |= {"training.amplify": 2, "training.validate_every": 0, "training.evaluate_every": 2}
+    recipe = load_recipe("5_cells_flows", profile="paper", overrides=small)
+    best = train(recipe, tmp_path, data=TinyData(), device="cpu", progress=False)
+    assert read_checkpoint(best)["best"]["metric"] == "f1"
+    assert read_training_log(tmp_path / "training.csv")["learning_rate"] == pytest.approx([2e-5], rel=1e-6)
 
 
 def test_data_is_prepared_if_none_is_given(tmp_path):
