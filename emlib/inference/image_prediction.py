@@ -12,12 +12,14 @@ import torch
 from torch import nn
 
 from emlib.data.image_files import read_image
-from emlib.data.image_normalization import normalize_percentiles
+from emlib.data.image_normalization import percentile_limits, scale_to_bytes
 from emlib.inference.flow_predictor import CHANNELS, FlowPredictor
 from emlib.inference.freed_memory import keep_freed_memory
 from emlib.inference.image_windows import ImagePlan, image_window_weights, plan_image_windows
 from emlib.progress import progress as show_progress
 
+# From so many values on, pixels are normalised when they are read, so that there is no copy of the whole image.
+LARGE = 1 << 27
 Normalization = bool | Mapping[str, Any] | None
 
 
@@ -78,7 +80,7 @@ def predict_flows(
         isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1
     ):
         raise ValueError(f"batch_size must be a whole number of at least 1, or None, not {batch_size!r}.")
-    pixels = as_pixels(image, normalize)
+    pixels = image if isinstance(image, _NormalizedPixels) else as_pixels(image, normalize)
     plan = plan_image_windows(pixels.shape[:2], window, overlap)
     weights = torch.from_numpy(image_window_weights(blending, plan.window))
     predictor = FlowPredictor(model, plan.window, augment=augment, precision=precision, device=device)
@@ -99,7 +101,7 @@ def predict_flows(
 
 
 def as_pixels(image: np.ndarray | str | Path, normalize: Normalization = True) -> np.ndarray:
-    """An image as uint8 0 ... 255, or float32 0 ... 1, of three channels.
+    """An image as uint8 0 ... 255, or float32 0 ... 1, of three channels; a large one is normalised as it is sliced.
 
     Args:
         image, normalize: as in `predict_flows`.
@@ -122,7 +124,10 @@ def as_pixels(image: np.ndarray | str | Path, normalize: Normalization = True) -
             f"The image has shape {image.shape}, but one to three channels (y, x, c) were expected; choose some."
         )
     if normalize:
-        image = normalize_percentiles(image, **(normalize if isinstance(normalize, Mapping) else {}))
+        limits = percentile_limits(image, **(normalize if isinstance(normalize, Mapping) else {}))
+        if image.size > LARGE:
+            return _NormalizedPixels(image, limits)
+        image = scale_to_bytes(image, limits)
     elif image.dtype != np.uint8:
         if image.dtype.kind != "f":
             raise TypeError(f"The image is {image.dtype}; without normalisation, uint8 or floats were expected.")
@@ -130,6 +135,10 @@ def as_pixels(image: np.ndarray | str | Path, normalize: Normalization = True) -
         if not (image.min() >= 0 and image.max() <= 1):
             raise ValueError("The image has values outside [0, 1], or NaN; normalise it.")
         image = image.astype(np.float32, copy=False)
+    return _three_channels(image)
+
+
+def _three_channels(image: np.ndarray) -> np.ndarray:
     if image.ndim == 2 or image.shape[2] == 1:
         return np.broadcast_to(image.reshape(*image.shape[:2], 1), (*image.shape[:2], 3))
     if image.shape[2] == 2:
@@ -199,3 +208,15 @@ def _window(plan: ImagePlan, pixels: np.ndarray, y: int, x: int, channels: int) 
     content = content / 255 if pixels.dtype == np.uint8 else content
     window[(slice(None), *inner)] = content if channels == 3 else content.mean(dim=0, keepdim=True)
     return window
+
+
+class _NormalizedPixels:
+    """A large image that is normalised where it is read."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, image: np.ndarray, limits: tuple[tuple[float, float], ...]) -> None:
+        self.image, self.limits, self.shape = image, limits, (*image.shape[:2], 3)
+
+    def __getitem__(self, box: tuple[slice, slice]) -> np.ndarray:
+        return _three_channels(scale_to_bytes(self.image[box], self.limits))

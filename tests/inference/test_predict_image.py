@@ -229,6 +229,18 @@ def test_normalisation_is_that_of_training():
     np.testing.assert_allclose(floats, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("options", [True, {"per_channel": True, "low": 5.0}])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
+def test_a_large_image_is_normalised_window_by_window_with_the_same_result(monkeypatch, dtype, options):
+    image = (np.random.default_rng(2).random((50, 70, 3)) * [250, 100, 30]).astype(dtype)
+    labels = predict_image(Blob(), image, window=32, normalize=options, progress=False)
+    expected = predict_flows(Blob(), image, window=32, normalize=options, progress=False)
+    monkeypatch.setattr("emlib.inference.image_prediction.LARGE", 100)
+    found = predict_flows(Blob(), image, window=32, normalize=options, progress=False)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(predict_image(Blob(), image, window=32, normalize=options, progress=False), labels)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 70), (33, 2), (40, 40, 1), (40, 40, 2)])
 def test_odd_shapes(shape):
     labels = predict_image(Blob(), np.ones(shape, np.uint8), window=32, progress=False, flow_threshold=None)

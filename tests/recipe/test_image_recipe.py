@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from emlib.recipe import ImageRecipe, Recipe, load_recipe
+from emlib.recipe import ImageRecipe, Recipe, list_variants, load_recipe
 from emlib.training import learning_rate_at
 
 TRACK = "5_cells_flows"
@@ -40,6 +40,19 @@ def test_the_published_settings():
     assert [output.losses[0].weight for output in recipe.target.outputs] == [6.25, 1.0]
     rates = [learning_rate_at(i, training) for i in (0, 26400, 52800)]
     assert rates == pytest.approx([2e-5, 1e-7, 2e-5])
+
+
+@pytest.mark.parametrize("profile", ["smoke", "tutorial", "paper"])
+def test_the_variants(profile):
+    assert list(list_variants(TRACK)) == ["pretraining", "as_published"]
+    first = load_recipe(TRACK, profile=profile, variant="pretraining")
+    on = {name for name, part in first.augmentation if part.probability > 0}
+    assert on == {"boundary_exclusion", "flip", "rotate"}
+    if profile == "paper":
+        assert [learning_rate_at(i, first.training) for i in (0, 64400)] == pytest.approx([5e-5, 1e-6])
+        assert [one.name for one in first.data.sets] == ["omnipose", "cellpose", "livecell", "dsb2018"]
+    published = load_recipe(TRACK, profile=profile, variant="as_published").augmentation.cell_intensity
+    assert (published.probability, published.published) == (1.0, True)
 
 
 def test_it_is_read_back_and_overridden():
