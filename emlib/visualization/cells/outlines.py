@@ -31,15 +31,13 @@ def cell_outlines(labels: Any) -> list[CellOutline]:
         (5, [[0, 1], [0, 3], [1, 3], [1, 1]])
     """
     labels = check_label_image(labels)
-    ids, compact = np.unique(labels, return_inverse=True)
-    compact = compact.reshape(labels.shape).astype(np.int64)
-    if ids.size and ids[0] != 0:
-        ids, compact = np.concatenate([[0], ids]), compact + 1
-    corners, starts, owners = _trace(np.pad(compact, 1))
+    # Two types, so that the tracing is compiled twice at most.
+    wide = np.uint32 if labels.dtype.itemsize <= 4 else np.uint64
+    corners, starts, owners = _trace(np.pad(labels.astype(wide, copy=False), 1))
     rings: dict[int, list[np.ndarray]] = {}
     for number, owner in enumerate(owners.tolist()):
         rings.setdefault(owner, []).append(corners[starts[number] : starts[number + 1]])
-    return [CellOutline(int(ids[owner]), _sorted_into_pieces(rings[owner])) for owner in sorted(rings)]
+    return [CellOutline(owner, _sorted_into_pieces(rings[owner])) for owner in sorted(rings)]
 
 
 def enclosed_area(ring: np.ndarray) -> float:
@@ -108,7 +106,7 @@ def _trace(labels):
                 edges += labels[y, x + 1] != one
     corners = np.empty((edges, 2), np.int32)
     starts = np.empty(edges + 1, np.int64)
-    owners = np.empty(edges, np.int64)
+    owners = np.empty(edges, labels.dtype)
     visited = np.zeros((height, width), np.uint8)
     step_y, step_x = (0, 1, 0, -1), (1, 0, -1, 0)
     # Of the four pixels around a corner, the one ahead to the left and ahead to the right, by direction.
@@ -118,7 +116,7 @@ def _trace(labels):
     for first_y in range(1, height - 1):
         for first_x in range(1, width - 1):
             one = labels[first_y, first_x]
-            if not one or labels[first_y - 1, first_x] == one or visited[first_y, first_x]:
+            if one == 0 or labels[first_y - 1, first_x] == one or visited[first_y, first_x]:
                 continue
             starts[rings], owners[rings] = count, one
             rings += 1
