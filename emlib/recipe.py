@@ -78,19 +78,40 @@ class Recipe(schema.Section):
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
-        """Validate nested dictionaries (as YAML or JSON gives them).
+        """Validate nested dictionaries (as YAML or JSON gives them); with the key `data.kind` as an `ImageRecipe`.
 
         Raises:
             ValueError: unknown key (with the nearest valid one) or ill-typed value, named by its full dotted key.
         """
-        refuse_unknown_keys(values, cls, where)
+        data = values.get("data") if isinstance(values, Mapping) else None
+        kind = ImageRecipe if isinstance(data, Mapping) and "kind" in data else Recipe
+        refuse_unknown_keys(values, kind, where)
         try:
             # Validation as JSON: lists become tuples, everything else keeps strict types.
-            return cls.model_validate_json(json.dumps(values))
+            return kind.model_validate_json(json.dumps(values))
         except ValidationError as error:
             raise ValueError(explain(error, where)) from None
         except TypeError as error:
             raise ValueError(f"{where}: {error}; a recipe holds numbers, text, lists and true/false only.") from None
+
+
+class ImageRecipe(Recipe):
+    """The recipe of a track that works on images instead of volumes: the same sections, with other values.
+
+    Example:
+        >>> recipe = load_recipe("5_cells_flows")
+        >>> type(recipe).__name__, recipe.data.kind, len(recipe.training.window)
+        ('ImageRecipe', 'images', 2)
+    """
+
+    data: schema.ImageDataRecipe
+    target: schema.ImageTargetRecipe
+    augmentation: schema.CellAugmentationRecipe = schema.CellAugmentationRecipe()
+    model: schema.ImageModelRecipe
+    training: schema.ImageTrainingRecipe
+    inference: schema.ImageInferenceRecipe = schema.ImageInferenceRecipe()
+    postprocessing: schema.ImagePostprocessingRecipe = schema.ImagePostprocessingRecipe()
+    evaluation: schema.ImageEvaluationRecipe = schema.ImageEvaluationRecipe()
 
 
 def list_tracks() -> list[str]:

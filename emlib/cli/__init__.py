@@ -85,6 +85,35 @@ def data_fetch(name: Annotated[str, typer.Argument(help="name of a data set")], 
     print(fetch_dataset(name, data_dir=data_dir))
 
 
+@data_app.command("map")
+def data_map(
+    root: Annotated[Path, typer.Argument(help="folder that holds the folders of images and labels")],
+    out: Annotated[Path | None, typer.Option(help="file to write; default: mapping.json in ROOT")] = None,
+    name: Annotated[str, typer.Option(help="name of the list in the file")] = "official",
+    images: Annotated[str, typer.Option(help="name of the folder of images")] = "images",
+    labels: Annotated[str, typer.Option(help="name of the folder of labels")] = "labels",
+    without_labels: Annotated[bool, typer.Option(help="images without a label are allowed")] = False,
+    quick: Annotated[bool, typer.Option(help="compare sizes only, do not decode every file")] = False,
+    overwrite: Annotated[bool, typer.Option(help="replace a list that is there")] = False,
+) -> None:
+    """Pair images and labels by name, check every pair, and write the list as JSON."""
+    from emlib.data import write_mapping
+
+    summary = write_mapping(
+        root,
+        out,
+        key=name,
+        images=images,
+        labels=labels,
+        need_labels=not without_labels,
+        decode=not quick,
+        overwrite=overwrite,
+    )
+    low, high = (f"{y} x {x}" for y, x in (summary.smallest, summary.largest))
+    cells = "" if summary.cells is None else f", {summary.cells} cells"
+    print(f"{summary.path}: {summary.images} images ({low} to {high}), {summary.labelled} with labels{cells}")
+
+
 @recipe_app.command("show")
 def recipe_show(
     track: Track,

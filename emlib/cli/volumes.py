@@ -1,4 +1,4 @@
-"""Commands on volumes: predict, segment, evaluate."""
+"""Commands on volumes: predict (also pictures), segment, evaluate."""
 
 from __future__ import annotations
 
@@ -12,16 +12,31 @@ from emlib.cli.arguments import Device, Key, Override, key_values
 
 def predict(
     checkpoint: Annotated[Path, typer.Argument(help="checkpoint folder")],
-    volume: Annotated[Path, typer.Argument(help="image volume: h5, zarr, tif, npy, folder of slices, tile json")],
-    out: Annotated[Path, typer.Argument(help="prediction to write: .zarr or .h5")],
+    image: Annotated[
+        Path,
+        typer.Argument(help="volume: h5, zarr, tif, npy, folder of slices, tile json; or picture, or folder of them"),
+    ],
+    out: Annotated[Path, typer.Argument(help="prediction to write: .zarr or .h5; of pictures a folder")],
     key: Key = None,
     intensity_range: Annotated[
         tuple[float, float] | None, typer.Option(help="low and high value that become 0 and 1; for other than uint8")
     ] = None,
+    also: Annotated[
+        list[Path],
+        typer.Option("--also", help="pictures: another checkpoint, averaged with the first; can be repeated"),
+    ] = [],  # noqa: B006
+    formats: Annotated[
+        str | None, typer.Option(help="pictures: which files to write, of tif,png,rois,geojson,csv; default: all")
+    ] = None,
     device: Device = "auto",
     overrides: Override = [],  # noqa: B006
 ) -> None:
-    """Apply a trained network to a volume of any size; an interrupted run goes on where it stopped."""
+    """Apply a trained network to a volume of any size, or find the cells of pictures.
+
+    An interrupted run on a volume goes on where it stopped. Of pictures, labels, an overlay, ImageJ regions, GeoJSON
+    and a table are written for each.
+    """
+    from emlib.recipe import ImageRecipe
     from emlib.reproduction.stage import resolve_device
     from emlib.training import load_model, load_recipe_of
     from emlib.volume import open_volume
@@ -30,8 +45,18 @@ def predict(
 
     device = resolve_device(device)
     recipe = load_recipe_of(checkpoint, overrides=overrides)
-    model, image = load_model(checkpoint, device=device), open_volume(volume, key)
-    predict_from_recipe(model, image, recipe, out=out, device=device, intensity_range=intensity_range)
+    if isinstance(recipe, ImageRecipe):
+        from emlib.cli.images import predict_images
+
+        if key is not None or intensity_range is not None:
+            raise ValueError("--key and --intensity-range are for volumes, but this network is one of images.")
+        chosen = "tif,png,rois,geojson,csv" if formats is None else formats
+        predict_images([checkpoint, *also], recipe, image, out, formats=chosen, device=device)
+        return
+    if also or formats is not None:
+        raise ValueError("--also and --formats are for pictures, but this network is one of volumes.")
+    model, volume = load_model(checkpoint, device=device), open_volume(image, key)
+    predict_from_recipe(model, volume, recipe, out=out, device=device, intensity_range=intensity_range)
     print(out)
 
 

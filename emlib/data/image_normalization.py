@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 LOW, HIGH = 0.0, 99.5
+ROWS_AT_A_TIME = 256
 
 
 def normalize_percentiles(image: Any, *, low: float = LOW, high: float = HIGH, per_channel: bool = False) -> np.ndarray:
@@ -36,6 +37,25 @@ def normalize_percentiles(image: Any, *, low: float = LOW, high: float = HIGH, p
         [[0, 0], [0, 0]]
     """
     image = np.asarray(image)
+    return scale_to_bytes(image, percentile_limits(image, low=low, high=high, per_channel=per_channel))
+
+
+def percentile_limits(
+    image: Any, *, low: float = LOW, high: float = HIGH, per_channel: bool = False
+) -> tuple[tuple[float, float], ...]:
+    """The values that `normalize_percentiles` maps to 0 and 255: one pair for all channels, or one for each.
+
+    Args:
+        image, low, high, per_channel: as there.
+
+    Raises:
+        TypeError, ValueError: as there.
+
+    Example:
+        >>> percentile_limits(np.array([[0, 10, 20, 30]], dtype=np.uint8), high=100)
+        ((10.0, 30.0),)
+    """
+    image = np.asarray(image)
     if image.dtype.kind not in "buif":
         raise TypeError(f"The image is {image.dtype}, but whole numbers or floats were expected.")
     if image.ndim not in (2, 3) or image.size == 0:
@@ -45,20 +65,40 @@ def normalize_percentiles(image: Any, *, low: float = LOW, high: float = HIGH, p
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         count = int(image.size - np.isfinite(image).sum())
         raise ValueError(f"The image has {count} values that are NaN or infinite, but finite numbers were expected.")
-    if per_channel and image.ndim == 3:
-        channels = [normalize_percentiles(image[..., place], low=low, high=high) for place in range(image.shape[2])]
-        return np.stack(channels, axis=-1)
-    bottom, top = _limits(image, low, high)
-    if image.dtype in (np.uint8, np.uint16, bool):
-        # Few values, many pixels: a table of all values is quicker, and exactly the same.
-        values = np.arange(int(image.max()) + 1)
-        return _scaled(values, bottom, top)[image.astype(np.intp)]
-    return _scaled(image, bottom, top)
+    channels = [image[..., place] for place in range(image.shape[2])] if per_channel and image.ndim == 3 else [image]
+    return tuple(_limits(channel, low, high) for channel in channels)
+
+
+def scale_to_bytes(values: np.ndarray, limits: tuple[tuple[float, float], ...]) -> np.ndarray:
+    """Map limits linearly to 0 and 255, clip, and round down; a part of an image as in the whole.
+
+    Args:
+        values: (y, x) or (y, x, c), the image or a part of it.
+        limits: of the whole image, from `percentile_limits`; one pair, or one a channel.
+
+    Example:
+        >>> scale_to_bytes(np.array([[0, 15, 99]]), ((10.0, 20.0),)).tolist()
+        [[0, 127, 255]]
+    """
+    if len(limits) > 1:
+        return np.stack([scale_to_bytes(values[..., c], (pair,)) for c, pair in enumerate(limits)], axis=-1)
+    ((bottom, top),) = limits
+    if values.dtype not in (np.uint8, np.uint16, bool) or not values.size:
+        return _scaled(values, bottom, top)
+    # Few values, many pixels: a table of all values is quicker, and exactly the same. Some rows at a time, because
+    # numpy makes eight bytes of every index.
+    table = _scaled(np.arange(int(values.max()) + 1), bottom, top)
+    result = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), ROWS_AT_A_TIME):
+        result[start : start + ROWS_AT_A_TIME] = table[values[start : start + ROWS_AT_A_TIME].astype(np.intp)]
+    return result
 
 
 def _limits(image: np.ndarray, low: float, high: float) -> tuple[float, float]:
     if image.dtype in (np.uint8, np.uint16, bool):
-        counts = np.bincount(image.ravel())
+        counts = np.zeros(2 if image.dtype == bool else np.iinfo(image.dtype).max + 1, np.int64)
+        for start in range(0, len(image), ROWS_AT_A_TIME):
+            counts += np.bincount(image[start : start + ROWS_AT_A_TIME].ravel(), minlength=len(counts))
         lowest = int(np.flatnonzero(counts)[0])
         counts[0] = 0
         if not counts.any():

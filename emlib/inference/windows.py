@@ -123,7 +123,7 @@ def plan_windows(
 
 
 def check_divisible(window: Sequence[int], divisor: Sequence[int]) -> None:
-    """Refuse a window that the network cannot halve as often as it needs to, and name the nearest that fit.
+    """Refuse a window, (z, y, x) or (y, x), that the network cannot halve as often as it needs to; name the nearest.
 
     Raises:
         ValueError: a side is not a multiple of `divisor`.
@@ -135,7 +135,7 @@ def check_divisible(window: Sequence[int], divisor: Sequence[int]) -> None:
         ValueError: This model needs windows divisible by (1, 16, 16); (8, 100, 96) is not: take 96 or 112 along y.
     """
     advice = []
-    for name, size, step in zip(AXES, window, divisor, strict=True):
+    for name, size, step in zip(AXES[3 - len(divisor) :], window, divisor, strict=True):
         below = size // step * step
         if below != size:
             advice.append(f"{below} or {below + step} along {name}" if below else f"{step} along {name}")

@@ -70,7 +70,7 @@ class CompositeLoss:
         """The total, and each computed term before its weight.
 
         Args:
-            prediction: probabilities, (n, c, z, y, x), c being the sum of the outputs' channels.
+            prediction: (n, c, z, y, x), or (n, c, y, x) of images, c being the sum of the outputs' channels.
             target: of the same shape.
             mask: voxels that count (> 0), broadcasting to that shape; for example the validity of affinities.
 
@@ -80,8 +80,8 @@ class CompositeLoss:
         Raises:
             ValueError: shapes that do not fit.
         """
-        if prediction.ndim != 5 or prediction.shape[1] != self._count:
-            shape, expected = tuple(prediction.shape), f"(n, {self._count}, z, y, x)"
+        if prediction.ndim not in (4, 5) or prediction.shape[1] != self._count:
+            shape, expected = tuple(prediction.shape), f"(n, {self._count}, z, y, x) or (n, {self._count}, y, x)"
             raise ValueError(f"The prediction has shape {shape}, but {expected} was expected.")
         if prediction.shape != target.shape:
             shapes = f"{tuple(prediction.shape)} and its target {tuple(target.shape)}"

@@ -16,7 +16,18 @@ from emlib.recipe_schema.augmentation import (
     Rescale,
     Rotate,
 )
+from emlib.recipe_schema.cell_augmentation import CellAugmentationRecipe
 from emlib.recipe_schema.data import DataRecipe, SplitRecipe
+from emlib.recipe_schema.image_data import ImageDataRecipe, ImageSetRecipe, ImageSplitRecipe, NormalizationRecipe
+from emlib.recipe_schema.image_target import ImageTargetOutput, ImageTargetRecipe
+from emlib.recipe_schema.image_training import (
+    ImageEvaluationRecipe,
+    ImageInferenceRecipe,
+    ImageModelRecipe,
+    ImagePostprocessingRecipe,
+    ImageScheduleRecipe,
+    ImageTrainingRecipe,
+)
 from emlib.recipe_schema.section import Section
 from emlib.recipe_schema.target import LossTerm, TargetOutput, TargetRecipe
 from emlib.recipe_schema.training import ModelRecipe, OptimizerRecipe, RejectionRecipe, ScheduleRecipe, TrainingRecipe
@@ -24,6 +35,7 @@ from emlib.recipe_schema.training import ModelRecipe, OptimizerRecipe, Rejection
 __all__ = [
     "Augment",
     "AugmentationRecipe",
+    "CellAugmentationRecipe",
     "CutBlur",
     "CutNoise",
     "DataRecipe",
@@ -31,6 +43,17 @@ __all__ = [
     "EvaluationRecipe",
     "Flip",
     "Grayscale",
+    "ImageDataRecipe",
+    "ImageEvaluationRecipe",
+    "ImageInferenceRecipe",
+    "ImageModelRecipe",
+    "ImagePostprocessingRecipe",
+    "ImageScheduleRecipe",
+    "ImageSetRecipe",
+    "ImageSplitRecipe",
+    "ImageTargetOutput",
+    "ImageTargetRecipe",
+    "ImageTrainingRecipe",
     "InferenceRecipe",
     "LossTerm",
     "Misalign",
@@ -38,6 +61,7 @@ __all__ = [
     "MissingSection",
     "ModelRecipe",
     "MotionBlur",
+    "NormalizationRecipe",
     "OptimizerRecipe",
     "PostprocessingRecipe",
     "RejectionRecipe",

@@ -8,6 +8,7 @@ from emlib.targets.channels import channel_names, channel_pairs, output_channel_
 from emlib.targets.contour import instance_contour
 from emlib.targets.erosion import erode_labels
 from emlib.targets.gradient_flow import gradient_flow
+from emlib.targets.image_targets import build_image_targets
 from emlib.targets.options import build_target, channel_count
 from emlib.targets.recipe_targets import build_targets
 from emlib.targets.voxel_pairs import VoxelPair, affinity_offsets, affinity_pairs
@@ -18,6 +19,7 @@ __all__ = [
     "affinities",
     "affinity_offsets",
     "affinity_pairs",
+    "build_image_targets",
     "build_target",
     "build_targets",
     "channel_count",

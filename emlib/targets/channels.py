@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emlib.recipe_schema import TargetOutput
+from emlib.recipe_schema import ImageTargetOutput, TargetOutput
 from emlib.targets.options import channel_count
 from emlib.targets.voxel_pairs import VoxelPair, affinity_pairs
 
+Output = TargetOutput | ImageTargetOutput
 
-def output_channel_count(output: TargetOutput) -> int:
+
+def output_channel_count(output: Output) -> int:
     """How many channels a target has.
 
     Raises:
@@ -19,11 +21,15 @@ def output_channel_count(output: TargetOutput) -> int:
         >>> output_channel_count(TargetOutput(name="affinity", offsets=((-1, 0, 0), (0, -9, 0)), losses=()))
         2
     """
+    if isinstance(output, ImageTargetOutput):
+        return 2 if output.kind == "flow" else 1
     return channel_count(output.option) if output.offsets is None else len(output.offsets)
 
 
-def channel_names(outputs: Sequence[TargetOutput]) -> list[str]:
+def channel_names(outputs: Sequence[Output]) -> list[str]:
     """Names of a network's output channels: the target's name, with a number where a target has several channels.
+
+    The channels of a flow are told apart by their axes: flow_y, flow_x.
 
     Example:
         >>> channel_names([TargetOutput(name="mask", option="0", losses=()),
@@ -32,12 +38,15 @@ def channel_names(outputs: Sequence[TargetOutput]) -> list[str]:
     """
     names = []
     for output in outputs:
+        if isinstance(output, ImageTargetOutput) and output.kind == "flow":
+            names += [f"{output.name}_y", f"{output.name}_x"]
+            continue
         count = output_channel_count(output)
         names += [output.name] if count == 1 else [f"{output.name}_{index}" for index in range(count)]
     return names
 
 
-def channel_pairs(outputs: Sequence[TargetOutput]) -> list[VoxelPair | None]:
+def channel_pairs(outputs: Sequence[Output]) -> list[VoxelPair | None]:
     """For each of a network's output channels the voxel pair that it compares; None where it has no direction.
 
     Example:
@@ -48,7 +57,9 @@ def channel_pairs(outputs: Sequence[TargetOutput]) -> list[VoxelPair | None]:
     """
     pairs: list[VoxelPair | None] = []
     for output in outputs:
-        if output.offsets is None:
+        if isinstance(output, ImageTargetOutput):
+            pairs += [None] * output_channel_count(output)
+        elif output.offsets is None:
             pairs += affinity_pairs(output.option, output.name)
         else:
             pairs += [VoxelPair.of_offset(offset, output.name) for offset in output.offsets]

@@ -1,18 +1,22 @@
 """Training: one loop from a recipe to a checkpoint, and from a checkpoint back to a network."""
 
 from emlib.training.checkpoint import find_latest, load_recipe_of, read_checkpoint
+from emlib.training.image_samples import ImageTrainingSamples, ImageValidationSamples
 from emlib.training.loop import train
 from emlib.training.monitor import read_training_log
 from emlib.training.samples import TrainingSamples, ValidationSamples
 from emlib.training.schedule import learning_rate_at
-from emlib.training.validation import volume_evaluation
+from emlib.training.validation import image_evaluation, volume_evaluation
 from emlib.training.weights import WeightReport, load_model, load_weights
 
 __all__ = [
+    "ImageTrainingSamples",
+    "ImageValidationSamples",
     "TrainingSamples",
     "ValidationSamples",
     "WeightReport",
     "find_latest",
+    "image_evaluation",
     "learning_rate_at",
     "load_model",
     "load_recipe_of",

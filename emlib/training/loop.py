@@ -23,17 +23,17 @@ from emlib.training.batch_norm import synchronize_batch_norm
 from emlib.training.divergence import explain_divergence, refuse_broken_weights
 from emlib.training.interruption import stop_requests
 from emlib.training.launch import launch
+from emlib.training.material import own_evaluation, training_samples, validation_samples
 from emlib.training.memory_order import use_fast_memory_order
 from emlib.training.monitor import RATE, TrainingTable
 from emlib.training.opening import check_settings, check_windows, describe, open_data, open_folder
 from emlib.training.optimizer import build_optimizer
 from emlib.training.pictures import Pictures
 from emlib.training.run_state import RunState
-from emlib.training.samples import TrainingSamples, ValidationSamples, make_loader
+from emlib.training.samples import make_loader
 from emlib.training.schedule import learning_rate_at
 from emlib.training.starting_weights import start_weights
-from emlib.training.validation import Evaluation, validation_loss, volume_evaluation
-from emlib.volume import open_volume
+from emlib.training.validation import Evaluation, validation_loss
 
 
 def train(
@@ -59,9 +59,10 @@ def train(
     Args:
         recipe: everything that can vary.
         out_dir: output folder; made if missing.
-        data: a folder of `emlib.data.prepare_data`, or what it returned, or any object whose `open(split)` gives image
-            (uint8) and labels (integer), both (z, y, x), of "train" and "validation". None prepares `out_dir/data`.
-        data_dir: where `prepare_data` looks for registered data sets.
+        data: a folder of `emlib.data.prepare_data` or `prepare_image_data`, or what these returned, or any object whose
+            `open(split)` gives image (uint8) and labels (integer), both (z, y, x), of "train" and "validation"; for
+            images a sequence of such pairs, (y, x, 3) and (y, x). None prepares `out_dir/data`.
+        data_dir: where preparing looks for registered data sets.
         device: "cpu", "cuda", "cuda:1", or "auto" or None for a GPU if there is one.
         resume: False deletes the checkpoints in `out_dir` and starts over.
         evaluate: (network, iteration) -> figures, called every `training.evaluate_every` iterations and at the end on
@@ -117,9 +118,8 @@ def train(
     # Data. A sample is known by its number: neither processes, nor workers, nor interruptions change the order.
     data = open_data(recipe, out_dir, data, data_dir, fabric, resumed=latest is not None)
     batch_of_all = settings.batch_size * fabric.world_size * settings.accumulate
-    image, labels = (open_volume(volume) for volume in data.open("train"))
     first, stop = state.samples, state.samples + (settings.iterations - state.iteration) * batch_of_all
-    samples = TrainingSamples(recipe, image, labels, length=stop, batch_size=batch_of_all)
+    samples = training_samples(recipe, data, length=stop, batch_size=batch_of_all)
     order = range(first + fabric.global_rank, stop, fabric.world_size)
     on_gpu = fabric.device.type == "cuda"
     loader = make_loader(samples, order, batch_size=settings.batch_size, workers=settings.workers, pin_memory=on_gpu)
@@ -138,15 +138,14 @@ def train(
     # What is measured on the way.
     held_out = None
     if settings.validate_every:
-        volumes = (open_volume(volume) for volume in data.open("validation"))
-        held_out = ValidationSamples(recipe, *volumes, divisor=network.min_divisor)
+        held_out = validation_samples(recipe, data, network)
     if settings.evaluate_every and evaluate is None:
-        evaluate = volume_evaluation(recipe, data)
+        evaluate = own_evaluation(recipe, data)
     table = pictures = None
     if fabric.is_global_zero:
         table = TrainingTable(out_dir / "training.csv", names[1:], until=state.iteration)
         pictures = Pictures(out_dir, start=state.iteration, pairs=channel_pairs(outputs))
-    description = describe(recipe, options, image.voxel_size or getattr(data, "voxel_size", None), network)
+    description = describe(recipe, options, samples.voxel_size, network)
     description |= {} if loaded is None else {"pretrained": loaded}
 
     where = f"{fabric.device.type}" + (f", {fabric.world_size} processes" if fabric.world_size > 1 else "")

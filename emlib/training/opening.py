@@ -14,6 +14,7 @@ from emlib.inference.windows import check_divisible
 from emlib.recipe import Recipe
 from emlib.targets import channel_names
 from emlib.training import checkpoint as checkpoints
+from emlib.training.material import data_functions
 from emlib.training.resume import check_same_training
 from emlib.training.validation import Evaluation
 
@@ -35,8 +36,14 @@ def check_windows(recipe: Recipe, network: nn.Module, evaluate: Evaluation | Non
     """Refuse windows that the network cannot halve as often as it needs to, before any iteration is spent.
 
     Raises:
-        ValueError: the window of the training, or of the evaluation while training, with the nearest that fit.
+        ValueError: the window of the training, or of the evaluation while training, with the nearest that fit; a
+            network of images for volumes, or the other way round.
     """
+    if len(network.min_divisor) != len(recipe.training.window):
+        kinds = ["volumes" if len(sides) == 3 else "images" for sides in (network.min_divisor, recipe.training.window)]
+        raise ValueError(
+            f"model.name is '{recipe.model.name}', a network of {kinds[0]}, but the recipe is of {kinds[1]}."
+        )
     check_divisible(recipe.training.window, network.min_divisor)
     if recipe.training.evaluate_every and evaluate is None:
         check_divisible(recipe.inference.window, network.min_divisor)
@@ -79,17 +86,16 @@ def open_data(
         FileNotFoundError: the folder holds no prepared data.
         TypeError: `data` is neither a folder nor has a method `open`.
     """
-    from emlib.data.prepare import load_prepared, prepare_data
-
+    prepare, load = data_functions(recipe)
     if data is None:
         folder = out_dir / "data"
         # Before the first checkpoint nothing says that prepared data is this recipe's, so it is made anew.
         if fabric.is_global_zero and not (resumed and (folder / "prepared.json").is_file()):
-            prepare_data(recipe, folder, data_dir=data_dir)
+            prepare(recipe, folder, data_dir=data_dir)
         fabric.barrier()
-        return load_prepared(folder)
+        return load(folder)
     if isinstance(data, str | Path):
-        return load_prepared(data)
+        return load(data)
     if not callable(getattr(data, "open", None)):
         raise TypeError(f"data is a {type(data).__name__}, but a folder or an object with open(split) was expected.")
     return data

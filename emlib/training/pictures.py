@@ -63,12 +63,15 @@ class Pictures:
         """A picture of one sample's central section: image, then all targets, then all predictions.
 
         Args:
-            image, target, prediction: (C, Z, Y, X) in [0, 1].
+            image, target, prediction: (C, Z, Y, X), or (C, Y, X), in [0, 1]. Channels whose target has values below 0,
+                such as flows, are taken to run from -1 to 1.
         """
-        sections = [
-            tensor[:, tensor.shape[1] // 2].detach().float().cpu().clamp(0, 1) for tensor in (image, target, prediction)
-        ]
-        image_panels = [(channel,) for channel in range(len(sections[0]))]
+        sections = [_section(tensor).detach().float().cpu() for tensor in (image, target, prediction)]
+        signed = sections[1].amin(dim=(1, 2), keepdim=True) < 0
+        sections[1:] = [torch.where(signed, maps / 2 + 0.5, maps) for maps in sections[1:]]
+        sections = [maps.clamp(0, 1) for maps in sections]
+        coloured = image.ndim == 3 and len(sections[0]) == 3
+        image_panels = [(0, 1, 2)] if coloured else [(channel,) for channel in range(len(sections[0]))]
         panels = self.panels or [(channel,) for channel in range(len(sections[1]))]
         chosen = zip(sections, (image_panels, panels, panels), strict=True)
         # One channel is grey: the same in red, green and blue.
@@ -88,3 +91,8 @@ class Pictures:
             self.writer.close()
         except OSError as error:
             raise explain_write_error(error, self.path) from error
+
+
+def _section(tensor: torch.Tensor) -> torch.Tensor:
+    """The central section of a volume; an image is its own."""
+    return tensor[:, tensor.shape[1] // 2] if tensor.ndim == 4 else tensor

@@ -13,7 +13,8 @@ def learning_rate(schedule: ScheduleRecipe, base: float, iteration: int, iterati
 
     Warm-up: w = factor * (1 - a) + a with a = iteration / warmup_iterations, and 1 afterwards. Then
     base * w * gamma ** (milestones passed), or base * w * (1 + cos(pi * iteration / iterations)) / 2, or base * w.
-    Source: the schedules of PyTorch Connectomics v1.
+    Source: the schedules of PyTorch Connectomics v1. Recipes for images also have "cosine", as MEDIAR uses torch's:
+    lowest + (base * w - lowest) * (1 + cos(pi * iteration / period)) / 2, which rises again after the period.
 
     Args:
         schedule: the recipe's section.
@@ -31,6 +32,9 @@ def learning_rate(schedule: ScheduleRecipe, base: float, iteration: int, iterati
         return rate * schedule.gamma ** bisect_right(sorted(schedule.milestones), iteration)
     if schedule.name == "warmup_cosine":
         return rate * 0.5 * (1 + math.cos(math.pi * min(iteration / iterations, 1.0)))
+    if schedule.name == "cosine":
+        share = 0.5 * (1 + math.cos(math.pi * iteration / (schedule.period or iterations)))
+        return schedule.lowest_rate + (rate - schedule.lowest_rate) * share
     return rate
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from emlib.models.mediar_weights import load_encoder_weights
 from emlib.recipe_schema import ModelRecipe
 from emlib.training.checkpoint import read_checkpoint
 from emlib.training.weights import load_weights
@@ -28,11 +29,16 @@ def start_weights(
         The report on pretrained weights (see `WeightReport`), also that of a run that is resumed; None without.
 
     Raises:
-        FileNotFoundError, ValueError: as `load_weights`.
+        FileNotFoundError, ValueError: as `load_weights` and `emlib.models.mediar_weights.load_encoder_weights`.
     """
     if latest is not None:
         load_weights(network, latest)
         return read_checkpoint(latest).get("pretrained")
+    if (file := getattr(settings, "encoder_weights", None)) is not None:
+        if not hasattr(network, "encoder"):
+            raise ValueError(f"model.encoder_weights is set, but {type(network).__name__} has no encoder of that kind.")
+        load_encoder_weights(network.encoder, file)
+        say(f"weights of {file} taken for the encoder")
     if settings.pretrained is None:
         return None
     report = load_weights(network, settings.pretrained, match=settings.pretrained_match)

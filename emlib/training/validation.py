@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from emlib.losses import CompositeLoss
-from emlib.recipe import Recipe
+from emlib.recipe import ImageRecipe, Recipe
 from emlib.recipe_schema import EvaluationRecipe
 from emlib.targets import channel_names, channel_pairs
 from emlib.training.samples import ValidationSamples, make_loader
@@ -71,6 +71,47 @@ def volume_evaluation(recipe: Recipe, data: Any) -> Evaluation:
             parameters["offsets"] = [pair.offset for pair in pairs]
         segmentation = segment(prediction, post.method, channels=channel_names(outputs), **parameters)
         return scores(segmentation, labels[:], recipe.evaluation)
+
+    return evaluate
+
+
+def image_evaluation(recipe: ImageRecipe, data: Any) -> Evaluation:
+    """The evaluation that a recipe of images describes, on its validation split.
+
+    Args:
+        recipe: sections data, target, inference, postprocessing and evaluation.
+        data: what `train` was given or prepared; its split "validation" is used.
+
+    Returns:
+        A function of (network, iteration) that segments every image and returns, at the first of the recipe's
+        thresholds, f1 (mean over the images), median_f1, precision and recall.
+    """
+
+    def evaluate(network: nn.Module, _iteration: int) -> dict[str, float]:
+        from emlib.evaluation import cell_f1
+        from emlib.inference import predict_image_from_recipe
+
+        settings, scores = recipe.evaluation, []
+        for image, truth in data.open("validation"):
+            # A batch that followed the free memory could round differently from run to run.
+            options = {"batch_size": recipe.inference.batch_size or recipe.training.batch_size, "progress": False}
+            found = predict_image_from_recipe(network, np.asarray(image), recipe, normalize=None, **options)
+            scores.append(
+                cell_f1(
+                    found,
+                    truth,
+                    threshold=settings.thresholds[0],
+                    remove_border=settings.remove_border,
+                    tile=settings.tile,
+                )
+            )
+        if not scores:
+            raise ValueError("The split 'validation' has no image; set training.evaluate_every to 0, or divide anew.")
+        f1, precision, recall = (
+            np.array([getattr(score, name) for score in scores]) for name in ("f1", "precision", "recall")
+        )
+        means = {"f1": f1.mean(), "median_f1": np.median(f1), "precision": precision.mean(), "recall": recall.mean()}
+        return {name: float(value) for name, value in means.items()}
 
     return evaluate
 

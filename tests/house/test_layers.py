@@ -32,7 +32,7 @@ ROOMS = {
     "visualization": GROUND | {"volume", "scaling"},
     "scaling": GROUND | {"volume"},
 }
-ROOMS["inference"] = GROUND | {"volume", "recipe", "recipe_schema", "data", "targets", "models"}
+ROOMS["inference"] = GROUND | {"volume", "recipe", "recipe_schema", "data", "targets", "models", "postprocessing"}
 ROOMS["training"] = set(ROOMS) - {"training"}
 ROOMS["reproduction"] = set(ROOMS) - {"reproduction"}
 ROOMS["cli"] = set(ROOMS)

@@ -1,0 +1,77 @@
+"""What the commands do with images instead of volumes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from emlib.recipe import ImageRecipe
+
+
+def predict_images(
+    checkpoints: Sequence[Path], recipe: ImageRecipe, source: Path, out: Path, *, formats: str, device: str
+) -> None:
+    """Segment a picture, or all pictures of a folder, and write the results of each to `out`.
+
+    Args:
+        checkpoints: of one network, or of several that are averaged.
+        recipe: that of the first checkpoint, with changes.
+        source: a picture, or a folder of pictures.
+        out: folder; made if missing.
+        formats: names of `CELL_FORMATS`, separated by commas.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ValueError: an unknown format, a folder without pictures, two pictures of one name, a network of volumes.
+        OSError: a picture is damaged (all are looked at before the first is segmented), or `out` cannot be written.
+    """
+    import numpy as np
+
+    from emlib.data import normalize_percentiles, read_image
+    from emlib.inference import predict_image_from_recipe
+    from emlib.training import load_model, read_checkpoint
+    from emlib.visualization.cells import CELL_FORMATS, save_cell_results
+
+    chosen = [one.strip() for one in formats.split(",")]
+    for one in chosen:
+        if one not in CELL_FORMATS:
+            raise ValueError(f"--formats holds '{one}', but some of {','.join(CELL_FORMATS)} were expected.")
+    if out.is_file():
+        raise ValueError(f"{out} is a file, but a folder for the results was expected.")
+    pictures = _pictures(source)
+    for checkpoint in checkpoints[1:]:
+        names = read_checkpoint(checkpoint)["model"]["channel_names"]
+        if len(names) != sum(2 if output.kind == "flow" else 1 for output in recipe.target.outputs):
+            raise ValueError(f"{checkpoint} predicts {', '.join(names)}, so it cannot be averaged with the first.")
+    models = [load_model(checkpoint, device=device) for checkpoint in checkpoints]
+    for path in pictures:
+        started = time.perf_counter()
+        image = normalize_percentiles(read_image(path), **recipe.data.normalization.model_dump())
+        labels = predict_image_from_recipe(models, image, recipe, normalize=None, device=device, progress=False)
+        save_cell_results(labels, out, path.stem, image=image, formats=chosen)
+        cells = np.count_nonzero(np.unique(labels))
+        print(f"{path.name}: {cells} cells in {time.perf_counter() - started:.1f} s")
+    print(out)
+
+
+def _pictures(source: Path) -> list[Path]:
+    """The picture, or those of the folder, all of which have a header that can be read."""
+    from emlib.data import image_size
+    from emlib.data.image_files import IMAGE_SUFFIXES
+
+    if not source.exists():
+        raise FileNotFoundError(f"There is no picture or folder {source}.")
+    found = [source]
+    if source.is_dir():
+        inside = sorted(path for path in source.iterdir() if not path.name.startswith("."))
+        found = [path for path in inside if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
+    if not found:
+        raise ValueError(f"{source} holds no picture ({', '.join(IMAGE_SUFFIXES)}).")
+    stems: dict[str, Path] = {}
+    for path in found:
+        if path.stem in stems:
+            raise ValueError(f"{source} holds both {stems[path.stem].name} and {path.name}; names must be unique.")
+        stems[path.stem] = path
+        image_size(path)
+    return found
