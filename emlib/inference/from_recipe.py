@@ -36,7 +36,16 @@ def predict_from_recipe(
 
     Returns:
         (c, z, y, x): an array, or the Volume written to `out`.
+
+    Raises:
+        ValueError: test-time augmentation of a target that is a flow (option 7), and as `predict_volume`.
     """
+    flows = [output.name for output in recipe.target.outputs if (output.option or "").startswith("7")]
+    if flows and recipe.inference.augment is not None:
+        raise ValueError(
+            f"The target '{flows[0]}' is a flow, and augmentation of volumes does not turn its arrows; set "
+            "inference.augment to null."
+        )
     settings, names = recipe.inference.model_dump(), channel_names(recipe.target.outputs)
     pairs = channel_pairs(recipe.target.outputs)
     offsets = None if all(pair is None for pair in pairs) else pairs

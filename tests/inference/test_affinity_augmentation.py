@@ -229,3 +229,10 @@ def test_a_recipe_brings_its_offsets(tmp_path):
     inside = affinities(LABELS, NEAR)[1]
     np.testing.assert_array_equal(prediction[1:4][inside], near[inside])
     np.testing.assert_array_equal(prediction[4:][far[1]], far[0][far[1]])
+
+
+def test_flows_of_volumes_are_not_augmented():
+    changes = {"target": {"outputs": [{"name": "flow", "option": "7", "losses": []}]}, "inference.augment": 4}
+    recipe = load_recipe("1_mitochondria_contours", overrides=changes)
+    with pytest.raises(ValueError, match=r"'flow' is a flow.*set inference\.augment to null"):
+        predict_from_recipe(nn.Identity(), LABELS, recipe, progress=False)
