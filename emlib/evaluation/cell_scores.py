@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from emlib.evaluation.label_blocks import check_pair
+from emlib.evaluation.match_rates import MatchRates
 from emlib.evaluation.matching import check_threshold, match_instances
 from emlib.evaluation.overlap_table import OverlapTable, overlap_table
 
@@ -144,7 +145,7 @@ def _to_background(table: OverlapTable, ids: np.ndarray) -> OverlapTable:
 
 
 @dataclass(frozen=True)
-class CellScore:
+class CellScore(MatchRates):
     """Counts of one image, and the figures made of them.
 
     If there is neither a cell nor a segment, every figure is 1 (nothing to find, nothing found); any other 0 / 0 is 0.
@@ -158,23 +159,3 @@ class CellScore:
     fp: int
     fn: int
     threshold: float
-
-    @property
-    def precision(self) -> float:
-        """tp / (tp + fp)."""
-        return self._share(self.tp, self.tp + self.fp)
-
-    @property
-    def recall(self) -> float:
-        """tp / (tp + fn)."""
-        return self._share(self.tp, self.tp + self.fn)
-
-    @property
-    def f1(self) -> float:
-        """The harmonic mean of precision and recall, 2 tp / (2 tp + fp + fn)."""
-        return self._share(2 * self.tp, 2 * self.tp + self.fp + self.fn)
-
-    def _share(self, part: float, whole: float) -> float:
-        if self.tp + self.fp + self.fn == 0:
-            return 1.0
-        return part / whole if whole else 0.0

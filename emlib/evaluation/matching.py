@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from emlib.evaluation.match_rates import MatchRates
 from emlib.evaluation.overlap_table import OverlapTable, as_overlap_table, intersection_over_union
 
 
 @dataclass(frozen=True)
-class InstanceMatches:
+class InstanceMatches(MatchRates):
     """A one-to-one matching of segments and truth objects.
 
     If there is neither a segment nor a truth object, every ratio is 1 (nothing to find, nothing found); any other
@@ -34,21 +35,6 @@ class InstanceMatches:
     threshold: float
 
     @property
-    def precision(self) -> float:
-        """tp / (tp + fp)."""
-        return self._share(self.tp, self.tp + self.fp)
-
-    @property
-    def recall(self) -> float:
-        """tp / (tp + fn)."""
-        return self._share(self.tp, self.tp + self.fn)
-
-    @property
-    def f1(self) -> float:
-        """2 tp / (2 tp + fp + fn)."""
-        return self._share(2 * self.tp, 2 * self.tp + self.fp + self.fn)
-
-    @property
     def threat_score(self) -> float:
         """tp / (tp + fp + fn), also called accuracy or critical success index (2018 Data Science Bowl)."""
         return self._share(self.tp, self.tp + self.fp + self.fn)
@@ -62,11 +48,6 @@ class InstanceMatches:
     def panoptic_quality(self) -> float:
         """Sum of the matched IoUs / (tp + fp / 2 + fn / 2) (Kirillov et al., CVPR 2019)."""
         return self._share(math.fsum(self.ious.tolist()), self.tp + self.fp / 2 + self.fn / 2)
-
-    def _share(self, part: float, whole: float) -> float:
-        if self.tp + self.fp + self.fn == 0:
-            return 1.0
-        return part / whole if whole else 0.0
 
 
 def match_instances(segmentation: Any, truth: Any = None, *, threshold: float = 0.5) -> InstanceMatches:
