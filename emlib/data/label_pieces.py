@@ -43,7 +43,9 @@ def separate_pieces(labels: Any, *, keep: str = "largest", connectivity: int = 4
         raise ValueError(f"connectivity is {connectivity!r}, but 4 or 8 was expected.")
     if labels.size == 0:
         return labels.astype(np.uint32 if keep == "all" else labels.dtype)
-    pieces, count = cc3d.connected_components(np.ascontiguousarray(labels), connectivity=connectivity, return_N=True)
+    # "W": cc3d refuses read-only memory, although nothing is written to it here.
+    native = np.require(labels, requirements=["C", "W"])
+    pieces, count = cc3d.connected_components(native, connectivity=connectivity, return_N=True)
     if keep == "all":
         return pieces.astype(np.uint32)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)

@@ -6,5 +6,15 @@ Two rooms need it: targets (what a network learns) and postprocessing (does a fo
 from emlib.diffusion.flow import diffusion_flow
 from emlib.diffusion.pieces import CellPieces, cell_pieces
 from emlib.diffusion.rules import DIFFUSION_RULES, DiffusionRule, diffusion_rule
+from emlib.diffusion.steps import DiffusionSteps, diffusion_steps
 
-__all__ = ["DIFFUSION_RULES", "CellPieces", "DiffusionRule", "cell_pieces", "diffusion_flow", "diffusion_rule"]
+__all__ = [
+    "DIFFUSION_RULES",
+    "CellPieces",
+    "DiffusionRule",
+    "DiffusionSteps",
+    "cell_pieces",
+    "diffusion_flow",
+    "diffusion_rule",
+    "diffusion_steps",
+]

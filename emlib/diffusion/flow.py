@@ -52,7 +52,7 @@ def diffusion_flow(
 def _section_flow(labels, boxes, centres, steps, logarithm, everywhere, flow):
     sides = boxes[:, :, 1] - boxes[:, :, 0] + 2
     room = (sides[:, 1] * sides[:, 2]).max()
-    buffers = np.empty((3, room))
+    buffers = (np.empty(room), np.empty(room), np.empty(room))
     direction = np.empty(2)
     for cell in range(boxes.shape[0]):
         top, left = boxes[cell, 1, 0] - 1, boxes[cell, 2, 0] - 1
@@ -80,7 +80,7 @@ def _section_flow(labels, boxes, centres, steps, logarithm, everywhere, flow):
 def _volume_flow(labels, boxes, centres, steps, logarithm, everywhere, flow):
     sides = boxes[:, :, 1] - boxes[:, :, 0] + 2
     room = (sides[:, 0] * sides[:, 1] * sides[:, 2]).max()
-    buffers = np.empty((3, room))
+    buffers = (np.empty(room), np.empty(room), np.empty(room))
     direction = np.empty(3)
     for cell in range(boxes.shape[0]):
         front, top, left = boxes[cell, 0, 0] - 1, boxes[cell, 1, 0] - 1, boxes[cell, 2, 0] - 1

@@ -20,11 +20,12 @@ def heat_in_section(part, label, centre, steps, buffers):
         label: which of them is the cell.
         centre: (y, x) in the framed box.
         steps: how many.
-        buffers: float64 (3, n) with room for the framed box; what is returned is one of them.
+        buffers: three float64 (n,) with room for the framed box; what is returned is one of them. Arrays of their own,
+            not rows of one: only then the compiler knows that they do not overlap, and works on several pixels at once.
     """
     rows, columns = part.shape[0] + 2, part.shape[1] + 2
     size = rows * columns
-    old, new, weight = buffers[0, :size], buffers[1, :size], buffers[2, :size]
+    old, new, weight = buffers[0][:size], buffers[1][:size], buffers[2][:size]
     old[:], new[:], weight[:] = 0.0, 0.0, 0.0
     # Long diagonal cells fill little of their box: each row is worked on from its first to its last pixel only.
     first = np.full(rows, columns, dtype=np.int64)
@@ -38,18 +39,7 @@ def heat_in_section(part, label, centre, steps, buffers):
     source = centre[0] * columns + centre[1]
     for _ in range(steps):
         old[source] += 1.0
-        for y in range(1, rows - 1):
-            k, width = y * columns + first[y], last[y] - first[y] + 1
-            if width <= 0:
-                continue
-            above = old[k - columns - 1 : k - columns + width + 1]
-            here = old[k - 1 : k + width + 1]
-            below = old[k + columns - 1 : k + columns + width + 1]
-            share, result = weight[k : k + width], new[k : k + width]
-            for i in range(width):
-                corners = (above[i] + below[i + 2]) + (above[i + 2] + below[i])
-                sides = (above[i + 1] + below[i + 1]) + (here[i] + here[i + 2])
-                result[i] = ((corners + sides) + here[i + 1]) * share[i]
+        _spread_in_section(old, new, weight, first, last, columns)
         old, new = new, old
     return old
 
@@ -60,7 +50,7 @@ def heat_in_volume(part, label, centre, steps, buffers):
     planes, rows, columns = part.shape[0] + 2, part.shape[1] + 2, part.shape[2] + 2
     plane = rows * columns
     size = planes * plane
-    old, new, weight = buffers[0, :size], buffers[1, :size], buffers[2, :size]
+    old, new, weight = buffers[0][:size], buffers[1][:size], buffers[2][:size]
     old[:], new[:], weight[:] = 0.0, 0.0, 0.0
     first = np.full((planes, rows), columns, dtype=np.int64)
     last = np.zeros((planes, rows), dtype=np.int64)
@@ -74,17 +64,33 @@ def heat_in_volume(part, label, centre, steps, buffers):
     source = centre[0] * plane + centre[1] * columns + centre[2]
     for _ in range(steps):
         old[source] += 1.0
-        for z in range(1, planes - 1):
-            for y in range(1, rows - 1):
-                k, width = z * plane + y * columns + first[z, y], last[z, y] - first[z, y] + 1
-                if width <= 0:
-                    continue
-                before, behind = old[k - plane : k - plane + width], old[k + plane : k + plane + width]
-                above, below = old[k - columns : k - columns + width], old[k + columns : k + columns + width]
-                here = old[k - 1 : k + width + 1]
-                share, result = weight[k : k + width], new[k : k + width]
-                for i in range(width):
-                    around = (before[i] + behind[i]) + (above[i] + below[i]) + (here[i] + here[i + 2])
-                    result[i] = (around + here[i + 1]) * share[i]
+        _spread_in_volume(old, new, weight, first, last, columns)
         old, new = new, old
     return old
+
+
+# Indices are unsigned, because signed ones are looked at whether they are negative, which is slower, too.
+@compiled
+def _spread_in_section(old, new, weight, first, last, columns):
+    one, row = np.uint64(1), np.uint64(columns)
+    for y in range(1, first.size - 1):
+        for k in range(y * columns + first[y], y * columns + last[y] + 1):
+            here = np.uint64(k)
+            above, below = here - row, here + row
+            corners = (old[above - one] + old[below + one]) + (old[above + one] + old[below - one])
+            sides = (old[above] + old[below]) + (old[here - one] + old[here + one])
+            new[here] = ((corners + sides) + old[here]) * weight[here]
+
+
+@compiled
+def _spread_in_volume(old, new, weight, first, last, columns):
+    planes, rows = first.shape
+    one, row, section = np.uint64(1), np.uint64(columns), np.uint64(rows * columns)
+    for z in range(1, planes - 1):
+        for y in range(1, rows - 1):
+            start = (z * rows + y) * columns
+            for k in range(start + first[z, y], start + last[z, y] + 1):
+                here = np.uint64(k)
+                around = old[here - section] + old[here + section]
+                around = (around + (old[here - row] + old[here + row])) + (old[here - one] + old[here + one])
+                new[here] = (around + old[here]) * weight[here]

@@ -49,7 +49,8 @@ def cell_pieces(labels: np.ndarray, rule: DiffusionRule, *, separate: bool = Tru
         ([[0, 0, 1], [0, 0, 4]], [16, 12])
     """
     dimensions = labels.ndim
-    volume = np.ascontiguousarray(labels, labels.dtype.newbyteorder("=")).reshape((-1, *labels.shape[-2:]))
+    # "W": cc3d refuses read-only memory, although nothing is written to it here.
+    volume = np.require(labels, labels.dtype.newbyteorder("="), ["C", "W"]).reshape((-1, *labels.shape[-2:]))
     volume = volume.view(np.uint8) if volume.dtype == np.bool_ else volume
     if separate:
         numbered, count = cc3d.connected_components(

@@ -8,7 +8,11 @@ convention have its name as an argument.
 from emlib.evaluation.aggregated_jaccard import AggregatedJaccard, aggregated_jaccard_index
 from emlib.evaluation.average_precision import AveragePrecision, average_precision
 from emlib.evaluation.border import ignore_border
+from emlib.evaluation.cell_errors import CELL_ERROR_KINDS, CellError, cell_errors
 from emlib.evaluation.cell_scores import CellScore, cell_f1, cell_f1_curve
+from emlib.evaluation.coco_curves import CocoCurves
+from emlib.evaluation.coco_from_labels import coco_results_from_labels, coco_truth_from_labels
+from emlib.evaluation.coco_scores import coco_curves, coco_evaluate
 from emlib.evaluation.error_events import ErrorEvent, find_events
 from emlib.evaluation.foreground import ForegroundScores, foreground_precision_recall
 from emlib.evaluation.group_summary import GroupSummary, summarize_by_group
@@ -30,10 +34,13 @@ from emlib.evaluation.partition_scores import (
 from emlib.evaluation.time_tolerance import time_over_tolerance, time_tolerance
 
 __all__ = [
+    "CELL_ERROR_KINDS",
     "AdaptedRandError",
     "AggregatedJaccard",
     "AveragePrecision",
+    "CellError",
     "CellScore",
+    "CocoCurves",
     "ErrorEvent",
     "ForegroundScores",
     "GroupSummary",
@@ -49,8 +56,13 @@ __all__ = [
     "adapted_rand_error",
     "aggregated_jaccard_index",
     "average_precision",
+    "cell_errors",
     "cell_f1",
     "cell_f1_curve",
+    "coco_curves",
+    "coco_evaluate",
+    "coco_results_from_labels",
+    "coco_truth_from_labels",
     "find_errors",
     "find_events",
     "foreground_precision_recall",

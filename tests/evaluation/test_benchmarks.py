@@ -59,6 +59,19 @@ def test_forms_of_the_agglomeration_agree(tmp_path):
             assert error == pytest.approx(errors[step, "waterz"], abs=0.05)
 
 
+@pytest.mark.parametrize("form", ["text", "polygons"])
+def test_forms_of_the_coco_figures_agree(form):
+    script = load("coco")
+    found = {}
+    for name in ("emlib", "pycocotools"):
+        seconds, peak, found[name] = script.run(name, "segm", (2, 12), form, [1, 10, 100], 1, None)
+        assert seconds >= 0
+        assert peak >= 0
+    assert found["emlib"][0].max() > 0.5
+    for ours, theirs in zip(found["emlib"], found["pycocotools"], strict=True):
+        assert np.array_equal(ours, theirs)
+
+
 def test_a_contestant_that_dies_is_reported():
     # Under its own name, by which the other process imports it.
     measuring = importlib.import_module("measuring")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "emlib"
-GROUND = {"atomic", "progress", "randomness", "compilation", "formats"}
+GROUND = {"atomic", "progress", "randomness", "compilation", "run_lengths", "formats"}
 ROOMS = {
     "atomic": set(),
     "progress": set(),
@@ -17,6 +17,7 @@ ROOMS = {
     "environment": set(),
     "torchvision_hook": {"torchvision_operators"},
     "torchvision_operators": set(),
+    "run_lengths": {"compilation"},
     "formats": {"atomic", "progress"},
     "volume": GROUND,
     "recipe_schema": set(),
