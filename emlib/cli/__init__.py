@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from emlib.cli.arguments import DataDir, Device, Override, Parameter, Profile, Track, Variant, key_values
+from emlib.cli.coco import data_coco
 from emlib.cli.volumes import evaluate, predict, segment
 
 app = typer.Typer(
@@ -112,6 +113,9 @@ def data_map(
     low, high = (f"{y} x {x}" for y, x in (summary.smallest, summary.largest))
     cells = "" if summary.cells is None else f", {summary.cells} cells"
     print(f"{summary.path}: {summary.images} images ({low} to {high}), {summary.labelled} with labels{cells}")
+
+
+data_app.command("coco")(data_coco)
 
 
 @recipe_app.command("show")

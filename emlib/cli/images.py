@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from emlib.recipe import ImageRecipe
 
@@ -30,7 +31,6 @@ def predict_images(
 
     from emlib.data import normalize_percentiles, read_image
     from emlib.inference import predict_image_from_recipe
-    from emlib.training import load_model, read_checkpoint
     from emlib.visualization.cells import CELL_FORMATS, save_cell_results
 
     chosen = [one.strip() for one in formats.split(",")]
@@ -40,11 +40,7 @@ def predict_images(
     if out.is_file():
         raise ValueError(f"{out} is a file, but a folder for the results was expected.")
     pictures = _pictures(source)
-    for checkpoint in checkpoints[1:]:
-        names = read_checkpoint(checkpoint)["model"]["channel_names"]
-        if len(names) != sum(2 if output.kind == "flow" else 1 for output in recipe.target.outputs):
-            raise ValueError(f"{checkpoint} predicts {', '.join(names)}, so it cannot be averaged with the first.")
-    models = [load_model(checkpoint, device=device) for checkpoint in checkpoints]
+    models = _load_models(checkpoints, recipe, device)
     for path in pictures:
         started = time.perf_counter()
         image = normalize_percentiles(read_image(path), **recipe.data.normalization.model_dump())
@@ -53,6 +49,39 @@ def predict_images(
         cells = np.count_nonzero(np.unique(labels))
         print(f"{path.name}: {cells} cells in {time.perf_counter() - started:.1f} s")
     print(out)
+
+
+def predict_slide(checkpoints: Sequence[Path], recipe: ImageRecipe, source: Path, out: Path, *, device: str) -> None:
+    """Segment one image of any size and write its labels to `out`; it is never read whole where its file allows that.
+
+    Args:
+        checkpoints, recipe, device: as in `predict_images`.
+        source: what `emlib.data.open_image` opens.
+        out: .zarr, .tif or .tiff.
+
+    Raises:
+        ValueError: another file name, a network of volumes, an image that does not fit.
+        OSError: the image is damaged, or `out` cannot be written.
+    """
+    from emlib.inference import predict_image_from_recipe
+
+    started = time.perf_counter()
+    models = _load_models(checkpoints, recipe, device)
+    predict_image_from_recipe(models, source, recipe, out=out, device=device)
+    print(f"{out}: labels of {source.name} in {time.perf_counter() - started:.1f} s")
+
+
+def _load_models(checkpoints: Sequence[Path], recipe: ImageRecipe, device: str) -> list[Any]:
+    """The networks, which all predict what the recipe says."""
+    from emlib.training import load_model, read_checkpoint
+
+    for checkpoint in checkpoints[1:]:
+        content = read_checkpoint(checkpoint)
+        names = content["model"]["channel_names"]
+        kinds = [output.get("kind") for output in content["recipe"]["target"]["outputs"]]
+        if kinds != [output.kind for output in recipe.target.outputs]:
+            raise ValueError(f"{checkpoint} predicts {', '.join(names)}, so it cannot be averaged with the first.")
+    return [load_model(checkpoint, device=device) for checkpoint in checkpoints]
 
 
 def _pictures(source: Path) -> list[Path]:

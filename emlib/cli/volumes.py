@@ -16,7 +16,9 @@ def predict(
         Path,
         typer.Argument(help="volume: h5, zarr, tif, npy, folder of slices, tile json; or picture, or folder of them"),
     ],
-    out: Annotated[Path, typer.Argument(help="prediction to write: .zarr or .h5; of pictures a folder")],
+    out: Annotated[
+        Path, typer.Argument(help="prediction to write: .zarr or .h5; of pictures a folder, of a slide .zarr or .tif")
+    ],
     key: Key = None,
     intensity_range: Annotated[
         tuple[float, float] | None, typer.Option(help="low and high value that become 0 and 1; for other than uint8")
@@ -34,7 +36,7 @@ def predict(
     """Apply a trained network to a volume of any size, or find the cells of pictures.
 
     An interrupted run on a volume goes on where it stopped. Of pictures, labels, an overlay, ImageJ regions, GeoJSON
-    and a table are written for each.
+    and a table are written for each; of one image of any size, its labels alone, if OUT is a .zarr or .tif.
     """
     from emlib.recipe import ImageRecipe
     from emlib.reproduction.stage import resolve_device
@@ -46,10 +48,15 @@ def predict(
     device = resolve_device(device)
     recipe = load_recipe_of(checkpoint, overrides=overrides)
     if isinstance(recipe, ImageRecipe):
-        from emlib.cli.images import predict_images
+        from emlib.cli.images import predict_images, predict_slide
 
         if key is not None or intensity_range is not None:
             raise ValueError("--key and --intensity-range are for volumes, but this network is one of images.")
+        if out.suffix.lower() in (".zarr", ".tif", ".tiff"):
+            if formats is not None:
+                raise ValueError(f"--formats is for a folder of results, but {out} takes labels alone.")
+            predict_slide([checkpoint, *also], recipe, image, out, device=device)
+            return
         chosen = "tif,png,rois,geojson,csv" if formats is None else formats
         predict_images([checkpoint, *also], recipe, image, out, formats=chosen, device=device)
         return

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from emlib.data.coco_annotations import coco_entries, looks_like_coco
-from emlib.data.image_decoding import decode_picture
 from emlib.data.image_files import IMAGE_SUFFIXES, LABEL_SUFFIXES, image_size, read_label_image
 from emlib.data.image_pairs import ImagePair, check_shapes, find_image_pairs
+from emlib.data.nuclei_folders import NucleiFolder, find_nuclei_folders, read_nuclei_labels
 
 MASK_MARK, IMAGE_MARK = "_masks", "_img"
 USIIGACI_LABELS = "instances_ids.png"
@@ -108,31 +108,12 @@ def _pairs(root: Path) -> Iterator[Entry]:
 
 
 def _dsb2018(root: Path) -> Iterator[Entry]:
-    for folder in sorted(child for child in root.iterdir() if (child / "images").is_dir()):
-        images = [path for path in (folder / "images").iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-        if len(images) != 1:
-            raise ValueError(f"{folder / 'images'} holds {len(images)} pictures, but one was expected.")
-        masks = folder / "masks"
-        files = sorted(path for path in masks.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        if not files:
-            raise ValueError(f"{masks} holds no mask, but one for each nucleus was expected.")
-        yield folder.name, images[0], partial(_merge_masks, files)
+    for folder in find_nuclei_folders(root):
+        yield folder.name, folder.image, partial(_labels_of, folder)
 
 
-def _merge_masks(files: list[Path]) -> np.ndarray:
-    """Labels from one mask a nucleus, numbered by file name; where masks overlap by a pixel, the first keeps it."""
-    labels = None
-    for number, file in enumerate(files, start=1):
-        mask = decode_picture(file).values
-        mask = mask[..., :3].max(axis=-1) if mask.ndim == 3 else mask
-        if labels is None:
-            labels = np.zeros(mask.shape, np.uint32)
-        if mask.shape != labels.shape:
-            raise ValueError(f"Mask {file} has shape {mask.shape}, but the one before it had {labels.shape}.")
-        if not mask.any():
-            raise ValueError(f"Mask {file} is empty, but one nucleus was expected.")
-        labels[(mask > 0) & (labels == 0)] = number
-    return labels
+def _labels_of(folder: NucleiFolder) -> np.ndarray:
+    return read_nuclei_labels(folder).labels
 
 
 def _usiigaci(root: Path) -> Iterator[Entry]:

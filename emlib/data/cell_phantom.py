@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ def make_cell_phantom(
     cells: int | None = None,
     touching: float = 0.5,
     scale: float = 1.0,
+    sizes: Sequence[float] = (1.0, 1.0),
 ) -> CellPhantom:
     """Generate a microscope picture of textured cells, many of which touch, and its exact truth.
 
@@ -40,7 +42,9 @@ def make_cell_phantom(
         seed: the same seed gives the same bytes.
         cells: how many to place, at least 1; fewer fit into a crowded picture. None for the modality's usual density.
         touching: share of the cells that are placed against another one, 0 to 1.
-        scale: size of the cells relative to the usual one, 0.25 to 8.
+        scale: size of the cells relative to the usual one, 0.25 to 8; their texture is as coarse as they are large.
+        sizes: smallest and largest factor, 0.25 to 4, by which the size of a single cell differs beside that, drawn
+            evenly on a logarithmic scale: for tissue in which small and large nuclei lie side by side.
 
     Returns:
         CellPhantom.
@@ -64,14 +68,20 @@ def make_cell_phantom(
         raise TypeError(f"cells is {cells!r}, but a whole number or None was expected.")
     if cells is not None and cells < 1:
         raise ValueError(f"cells is {cells}, but at least 1 was expected.")
+    low, high = _checked_sizes(sizes)
     if cells is None:
-        cells = max(1, round(kind.density * sides[0] * sides[1] / (256 * scale) ** 2))
+        cells = max(1, round(kind.density * sides[0] * sides[1] / (256 * scale) ** 2 / (low * high)))
+
+    def draw(rng: np.random.Generator) -> Blob | Rod:
+        # Without a range nothing is drawn, so that the pictures of a seed stay what they were.
+        return kind.draw(rng, scale * (low * (high / low) ** rng.random() if low < high else low))
+
     labels = pack_cells(
         sides,
-        lambda rng: kind.draw(rng, scale),
+        draw,
         int(cells),
         touching=max(touching, kind.least_touching) if touching > 0 else 0.0,
-        least_area=max(4, round(kind.least_area * scale**2)),
+        least_area=max(4, round(kind.least_area * (scale * low) ** 2)),
         rng=numpy_generator(seed, "cell phantom", modality, "labels"),
     )
     image = kind.show(labels, float(scale), numpy_generator(seed, "cell phantom", modality, "image"))
@@ -84,7 +94,7 @@ def make_cell_set(
     seed: int = 0,
     modalities: Sequence[str] | Mapping[str, float] | None = None,
     shapes: tuple[Sequence[int], Sequence[int]] = ((192, 192), (320, 320)),
-    **options: float,
+    **options: Any,
 ) -> list[CellPhantom]:
     """Generate pictures of several modalities, of which some are rare, in mixed order.
 
@@ -174,6 +184,17 @@ def _check_number(name: str, value: float, low: float, high: float) -> None:
         raise TypeError(f"{name} is {value!r}, but a number from {low:g} to {high:g} was expected.")
     if not low <= value <= high:
         raise ValueError(f"{name} is {value}, but a value from {low:g} to {high:g} was expected.")
+
+
+def _checked_sizes(sizes: Sequence[float]) -> tuple[float, float]:
+    factors = tuple(sizes) if isinstance(sizes, Sequence | np.ndarray) and not isinstance(sizes, str) else ()
+    if len(factors) != 2:
+        raise ValueError(f"sizes is {sizes!r}, but the smallest and the largest factor were expected.")
+    for factor in factors:
+        _check_number("sizes", factor, 0.25, 4.0)
+    if factors[0] > factors[1]:
+        raise ValueError(f"sizes is {sizes!r}, but the smallest factor must not be above the largest.")
+    return float(factors[0]), float(factors[1])
 
 
 def _checked_shape(shape: Sequence[int]) -> tuple[int, int]:

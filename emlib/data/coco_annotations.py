@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from emlib.data.coco_masks import paint_objects
+from emlib.data.json_reading import read_json
 
 HEAD_BYTES = 4096
 
@@ -74,10 +74,7 @@ def _one_file(root: Path) -> Path:
 
 
 def _load(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not valid JSON ({error}).") from error
+    content = read_json(file)
     if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
         raise ValueError(f"{file} is no COCO file: it has no 'images' and 'annotations'.")
     needed = {"images": ("id", "file_name", "height", "width"), "annotations": ("image_id", "segmentation")}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from emlib.data.order_statistics import ranked_values
+
 LOW, HIGH = 0.0, 99.5
 ROWS_AT_A_TIME = 256
+COUNTED_AT_ONCE = 1 << 20
+# Up to so many values are sorted in memory, more are counted piece by piece.
+SORTED_AT_ONCE = 1 << 24
 
 
 def normalize_percentiles(image: Any, *, low: float = LOW, high: float = HIGH, per_channel: bool = False) -> np.ndarray:
@@ -46,7 +52,9 @@ def percentile_limits(
     """The values that `normalize_percentiles` maps to 0 and 255: one pair for all channels, or one for each.
 
     Args:
-        image, low, high, per_channel: as there.
+        image: as there, or anything with a shape and a dtype whose rows are sliced like those of an array; of it, and
+            of a large array, some rows at a time are looked at.
+        low, high, per_channel: as there.
 
     Raises:
         TypeError, ValueError: as there.
@@ -55,18 +63,19 @@ def percentile_limits(
         >>> percentile_limits(np.array([[0, 10, 20, 30]], dtype=np.uint8), high=100)
         ((10.0, 30.0),)
     """
-    image = np.asarray(image)
-    if image.dtype.kind not in "buif":
+    if not isinstance(getattr(image, "dtype", None), np.dtype):
+        image = np.asarray(image)
+    shape, kind = tuple(image.shape), image.dtype.kind
+    if kind not in "buif":
         raise TypeError(f"The image is {image.dtype}, but whole numbers or floats were expected.")
-    if image.ndim not in (2, 3) or image.size == 0:
-        raise ValueError(f"The image has shape {image.shape}, but pixels (y, x) or (y, x, c) were expected.")
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise ValueError(f"The image has shape {shape}, but pixels (y, x) or (y, x, c) were expected.")
     if not 0 <= low < high <= 100:
         raise ValueError(f"The percentiles are {low} and {high}, but 0 <= low < high <= 100 was expected.")
-    if image.dtype.kind == "f" and not np.isfinite(image).all():
-        count = int(image.size - np.isfinite(image).sum())
+    if kind == "f" and (count := sum(int(np.count_nonzero(~np.isfinite(rows))) for rows in _rows(image))):
         raise ValueError(f"The image has {count} values that are NaN or infinite, but finite numbers were expected.")
-    channels = [image[..., place] for place in range(image.shape[2])] if per_channel and image.ndim == 3 else [image]
-    return tuple(_limits(channel, low, high) for channel in channels)
+    channels = range(shape[2]) if per_channel and len(shape) == 3 else [None]
+    return tuple(_limits(image, channel, low, high) for channel in channels)
 
 
 def scale_to_bytes(values: np.ndarray, limits: tuple[tuple[float, float], ...]) -> np.ndarray:
@@ -94,24 +103,55 @@ def scale_to_bytes(values: np.ndarray, limits: tuple[tuple[float, float], ...]) 
     return result
 
 
-def _limits(image: np.ndarray, low: float, high: float) -> tuple[float, float]:
+def _rows(image: Any, channel: int | None = None) -> Iterator[np.ndarray]:
+    """The image, or one of its channels, some rows at a time."""
+    for start in range(0, image.shape[0], ROWS_AT_A_TIME):
+        rows = np.asarray(image[start : start + ROWS_AT_A_TIME])
+        yield rows if channel is None else rows[..., channel]
+
+
+def _limits(image: Any, channel: int | None, low: float, high: float) -> tuple[float, float]:
     if image.dtype in (np.uint8, np.uint16, bool):
         counts = np.zeros(2 if image.dtype == bool else np.iinfo(image.dtype).max + 1, np.int64)
-        for start in range(0, len(image), ROWS_AT_A_TIME):
-            counts += np.bincount(image[start : start + ROWS_AT_A_TIME].ravel(), minlength=len(counts))
+        for rows in _rows(image, channel):
+            flat = rows.ravel()
+            # A part at a time, because numpy makes eight bytes of every value.
+            for start in range(0, flat.size, COUNTED_AT_ONCE):
+                counts += np.bincount(flat[start : start + COUNTED_AT_ONCE], minlength=len(counts))
         lowest = int(np.flatnonzero(counts)[0])
         counts[0] = 0
         if not counts.any():
             return 0.0, 0.0
         bottom, top = (_percentile(counts, share) for share in (low, high))
     else:
-        filled = image[image != 0].astype(np.float64)
-        lowest = float(image.min())
-        if not filled.size:
+        lowest, filled = np.inf, 0
+        for rows in _rows(image, channel):
+            lowest, filled = min(lowest, float(rows.min())), filled + int(np.count_nonzero(rows))
+        if not filled:
             return 0.0, 0.0
-        # Halved, because the difference of the largest floats would overflow.
-        bottom, top = (2 * float(value) for value in np.percentile(filled / 2, (low, high)))
+        bottom, top = _percentiles_of_filled(image, channel, filled, (low, high))
     return (bottom, top) if top > bottom else (float(lowest), top)
+
+
+def _percentiles_of_filled(image: Any, channel: int | None, count: int, shares: tuple[float, float]) -> list[float]:
+    """`np.percentile` of the `count` values that are not 0."""
+
+    # Halved, because the difference of the largest floats would overflow.
+    def halves() -> Iterator[np.ndarray]:
+        for rows in _rows(image, channel):
+            yield rows[rows != 0].astype(np.float64) / 2
+
+    if count <= SORTED_AT_ONCE:
+        return [2 * float(value) for value in np.percentile(np.concatenate(list(halves())), shares)]
+    places = [(count - 1) * (share / 100) for share in shares]
+    below = [int(place) for place in places]
+    found = ranked_values(halves, [*below, *(min(rank + 1, count - 1) for rank in below)])
+    values = []
+    for place, rank, first, second in zip(places, below, found[:2], found[2:], strict=True):
+        # Counted from the nearer of the two, as numpy does, so that the last bit is the same.
+        share, step = place - rank, second - first
+        values.append(2 * (first + step * share if share < 0.5 else second - step * (1 - share)))
+    return values
 
 
 def _percentile(counts: np.ndarray, share: float) -> float:

@@ -75,6 +75,22 @@ def test_predict_takes_one_picture_an_ensemble_and_changes(work, tmp_path):
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "cell_00001_label.tiff"), expected)
 
 
+def test_classes_are_predicted_but_not_averaged_with_flows(work, tmp_path):
+    tiny = [text for text in TINY if text.startswith(("data", "training"))]
+    tiny += ["inference.window=[64, 64]", "model.widths=[4, 8, 16]"]
+    changes = [part for text in tiny for part in ("--set", text)]
+    options = ("--variant", "baseline_unet", "--out", tmp_path / "run", "--data-dir", work, "--device", "cpu")
+    said("train", "5_cells_flows", *changes, *options)
+    picture, run = work / "cells" / "images" / "cell_00001.png", tmp_path / "run"
+    settings = ("--formats", "tif", "--device", "cpu", "--set", "postprocessing.threshold=0.2")
+    said("predict", run, picture, tmp_path / "out", "--also", run, *settings)
+    recipe, image = load_recipe_of(run, overrides=["postprocessing.threshold=0.2"]), read_image(picture)
+    expected = predict_image_from_recipe(load_model(run), image, recipe, progress=False)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "cell_00001_label.tiff"), expected)
+    text = refused("predict", run, picture, tmp_path / "mixed", "--also", work / "run", "--device", "cpu")
+    assert "predicts flow_y, flow_x, probability, so it cannot be averaged with the first" in text
+
+
 def test_mistakes_are_one_line(work, tmp_path):
     pictures, out = tmp_path / "pictures", tmp_path / "out"
     pictures.mkdir()

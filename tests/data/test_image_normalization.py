@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.exposure import rescale_intensity
 
-from emlib.data.image_normalization import normalize_percentiles
+from emlib.data import image_normalization
+from emlib.data.image_normalization import normalize_percentiles, percentile_limits
 
 
 def published(image, low, high):
@@ -83,3 +84,39 @@ def test_extreme_floats():
 def test_bad_pictures(image, options, error, match):
     with pytest.raises(error, match=match):
         normalize_percentiles(image, **options)
+
+
+class Rows:
+    """An image of which at most so many rows can be had at once."""
+
+    def __init__(self, image, most=image_normalization.ROWS_AT_A_TIME):
+        self.image, self.most, self.shape, self.dtype = image, most, image.shape, image.dtype
+
+    def __getitem__(self, rows):
+        found = self.image[rows]
+        assert len(found) <= self.most
+        return found
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", "u2", "u4", "i2", "i8", "f2", "f4", "f8"])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_limits_of_what_is_read_row_by_row_are_those_of_the_whole(dtype, per_channel, monkeypatch):
+    random = np.random.default_rng(1)
+    image = (random.normal(40, 60, (900, 3, 3)) * [1, 3, 0.5]).clip(0 if dtype[0] in "?u" else None, 250).astype(dtype)
+    for low, high in ((0.0, 99.5), (3.3, 50.0), (0.1, 100.0)):
+        channels = [image[..., c] for c in range(3)] if per_channel else [image]
+        filled = [channel[channel != 0].astype(np.float64) for channel in channels]
+        expected = [np.percentile(values, (low, high)) for values in filled]
+        found = percentile_limits(Rows(image), low=low, high=high, per_channel=per_channel)
+        same = [pair for pair, (bottom, top) in zip(found, expected, strict=True) if top > bottom]
+        np.testing.assert_allclose(same, [pair for pair in expected if pair[1] > pair[0]], rtol=1e-15)
+        monkeypatch.setattr(image_normalization, "SORTED_AT_ONCE", 0)
+        assert percentile_limits(Rows(image), low=low, high=high, per_channel=per_channel) == found
+        monkeypatch.undo()
+
+
+def test_values_that_are_not_finite_are_counted_row_by_row():
+    image = np.zeros((600, 2))
+    image[[3, 400, 599], 1] = np.nan, np.inf, -np.inf
+    with pytest.raises(ValueError, match="has 3 values that are NaN or infinite"):
+        percentile_limits(Rows(image))

@@ -8,16 +8,13 @@ injection with EROFS and EACCES, and by paths below a regular file, which the op
 """
 
 import errno
-import io
-import itertools
 import json
-import os
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
+from faults.disk import failing_steps
 from faults.scene import CUBE, TRACK, Pair, start
 from faults.sentences import as_sentence, listing, refused
 
@@ -30,44 +27,7 @@ from emlib.training import load_model, read_checkpoint, read_training_log
 from emlib.training.checkpoint import list_checkpoints
 from emlib.volume import create_volume, open_volume, save_volume
 
-REASONS = {errno.ENOSPC: "the disk is full", errno.EROFS: "read-only", errno.EACCES: "not writable for this user"}
 SMALL = np.random.default_rng(1).integers(0, 255, (4, 16, 16), dtype=np.uint8)
-
-
-class Disk:
-    """Counts the steps that write below a folder; from step `fails_at` on they fail, renaming fails that once.
-
-    (A full disk still renames and deletes, so whoever cleans up may rename back.)
-    """
-
-    def __init__(self, patch, folder, *, fails_at=None, code=errno.ENOSPC):
-        self.folder, self.fails_at, self.code = str(folder), fails_at, code
-        self.steps, self.lock = 0, threading.Lock()
-        watched = (io, "open"), (io, "FileIO"), (os, "mkdir"), (os, "rename"), (os, "replace"), (os, "fsync")
-        for owner, name in watched:
-            patch.setattr(owner, name, self.watched(name, getattr(owner, name)))
-
-    def watched(self, name, real):
-        def call(first, *arguments, **options):
-            if self.writes(name, first, *arguments, **options):
-                with self.lock:
-                    self.steps += 1
-                    step = self.steps
-                again = step > (self.fails_at or step) and name in ("open", "FileIO", "mkdir")
-                if step == self.fails_at or again:
-                    raise OSError(self.code, os.strerror(self.code), str(first))
-            return real(first, *arguments, **options)
-
-        return call
-
-    def writes(self, name, first, mode="r", *_arguments, **options):
-        if name == "fsync":
-            return True
-        if name == "mkdir" and os.path.isdir(first):
-            return False
-        if name in ("open", "FileIO") and not set("wax+") & set(str(options.get("mode", mode))):
-            return False
-        return not isinstance(first, int) and str(first).startswith(self.folder)
 
 
 def save(name):
@@ -115,33 +75,6 @@ def finish():
         assert read_manifest(folder / TRACK / "smoke" / "1_data_prep").metrics == {"objects": 3}
 
     return action, check, (f"{TRACK}/smoke/1_data_prep/manifest.json",), ()
-
-
-def check_refusal(error, code, folder):
-    text = as_sentence(error)
-    assert REASONS[code] in text
-    assert str(folder) in text
-    assert error.errno == code
-
-
-def failing_steps(action, folder_of, recipe, stride):
-    """Run the action again and again, failing at a later step each time, until it no longer reaches that step.
-
-    Yields the folder and the error of each run, after checking that the error is one sentence with the reason.
-    """
-    for number, step in enumerate(itertools.count(1, stride)):
-        folder, code = folder_of(step), list(REASONS)[number % len(REASONS)]
-        with pytest.MonkeyPatch.context() as patch:
-            disk = Disk(patch, folder, fails_at=step, code=code)
-            try:
-                action(folder, recipe)
-            except OSError as error:
-                check_refusal(error, code, folder)
-            else:
-                assert disk.steps < step, f"the failure of step {step} was overlooked"
-                assert number > 2, "hardly anything is watched"
-                return
-        yield folder
 
 
 # Every how many steps a failure is tried: everywhere, and less often where a try takes long.
@@ -249,6 +182,8 @@ actions = {
     "state": lambda: write_checkpoint(out / "checkpoint_000001", {}, numbers, {}),
     "train": lambda: train(recipe, out / "run", data=sys.argv[3], device="cpu"),
 }
+# The limit would leave half of a module's bytecode in the caches, where others find it.
+sys.dont_write_bytecode = True
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 for name, action in actions.items():
