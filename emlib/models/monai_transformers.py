@@ -22,6 +22,7 @@ def unetr(
     mlp_size: int = 3072,
     heads: int = 12,
     norm: str = "in",
+    conv_block: bool = True,
     dimensions: int = 3,
     output: str = "sigmoid",
 ) -> MonaiNetwork:
@@ -29,8 +30,8 @@ def unetr(
 
     The transformer has 12 layers, and learns one vector for the position of each patch of the window: it takes windows
     of just the size that it was built for. As published for neurons, windows of 64 x 128 x 128 are trained with AdamW
-    at 1e-3. With two dimensions, three channels in and out and output "softmax" it is a baseline of the NeurIPS 2022
-    cell segmentation challenge.
+    at 1e-3. With two dimensions, three channels in and out, norm "in_plain", output "softmax" and without
+    `conv_block` it is a baseline of the NeurIPS 2022 cell segmentation challenge, with its 87,598,355 parameters.
 
     Source: Hatamizadeh et al., "UNETR: transformers for 3D medical image segmentation", WACV 2022; built by MONAI.
 
@@ -44,6 +45,7 @@ def unetr(
         mlp_size: length of the vectors inside its perceptrons.
         heads: of its attention.
         norm: of the decoder: "in", "in_plain" (without a learned scale and shift), "bn" or "gn" (8 groups).
+        conv_block: a residual block behind every enlargement of a layer of the transformer; False: none.
         dimensions, output: as in `monai_unet`.
 
     Shape: (N, in_channels, *window) -> float32 probabilities (N, out_channels, *window).
@@ -79,6 +81,7 @@ def unetr(
         mlp_dim=mlp_size,
         num_heads=heads,
         norm_name=NORMS[norm],
+        conv_block=conv_block,
         spatial_dims=dimensions,
     )
     _drop_unused(network)

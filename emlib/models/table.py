@@ -11,6 +11,7 @@ from torch import nn
 
 from emlib.models.fpn_3d import FPN3D
 from emlib.models.input_standardization import InputStandardization
+from emlib.models.mask_rcnn import mask_rcnn_r50_fpn, mask_rcnn_r101_fpn, mask_rcnn_tiny, mask_rcnn_x101_32x8d_fpn
 from emlib.models.mediar_former import MediarFormer
 from emlib.models.monai_transformers import swin_unetr, unetr
 from emlib.models.monai_unets import dynunet, monai_unet, segresnet
@@ -23,6 +24,10 @@ from emlib.models.unet_residual_3d import ResidualUNet3D
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "dynunet": dynunet,
     "fpn_3d": FPN3D,
+    "mask_rcnn_r101_fpn": mask_rcnn_r101_fpn,
+    "mask_rcnn_r50_fpn": mask_rcnn_r50_fpn,
+    "mask_rcnn_tiny": mask_rcnn_tiny,
+    "mask_rcnn_x101_32x8d_fpn": mask_rcnn_x101_32x8d_fpn,
     "mediar_former": MediarFormer,
     "monai_unet": monai_unet,
     "rsunet": RSUNet,
@@ -41,8 +46,9 @@ def list_models() -> list[str]:
 
     Example:
         >>> list_models()
-        ['dynunet', 'fpn_3d', 'mediar_former', 'monai_unet', 'rsunet', 'segresnet', 'swin_unetr', 'unet_2d',
-         'unet_3d', 'unet_plus_3d', 'unet_residual_3d', 'unetr']
+        ['dynunet', 'fpn_3d', 'mask_rcnn_r101_fpn', 'mask_rcnn_r50_fpn', 'mask_rcnn_tiny', 'mask_rcnn_x101_32x8d_fpn',
+         'mediar_former', 'monai_unet', 'rsunet', 'segresnet', 'swin_unetr', 'unet_2d', 'unet_3d', 'unet_plus_3d',
+         'unet_residual_3d', 'unetr']
     """
     return sorted(MODELS)
 
@@ -69,7 +75,7 @@ def build_model(
     Returns:
         The network, in training mode, on the CPU: (N, in_channels, Z, Y, X) -> float32 probabilities
         (N, out_channels, Z, Y, X). Its attribute `min_divisor` says by what (Z, Y, X) must be divisible; where it has
-        two numbers the network takes images (N, in_channels, Y, X).
+        two numbers the network takes images (N, in_channels, Y, X). The `mask_rcnn_*` return objects, see `MaskRCNN`.
 
     Raises:
         ImportError: the network needs a package that is not installed.

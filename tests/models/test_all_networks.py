@@ -36,8 +36,8 @@ NETWORKS = [
         (16, 32, 16),
     ),
 ]
-# These take images; what holds for them is in test_mediar_former.py.
-IMAGE_NETWORKS = {"mediar_former"}
+# These take images; what holds for them is in test_mediar_former.py and test_mask_rcnn.py.
+IMAGE_NETWORKS = {"mediar_former"} | {f"mask_rcnn_{size}" for size in ("r50_fpn", "r101_fpn", "x101_32x8d_fpn", "tiny")}
 SLOWER = ("swin_unetr", "unetr")
 every_network = pytest.mark.parametrize(
     ("name", "options", "size"), NETWORKS, ids=[f"{number}-{name}" for number, (name, _, _) in enumerate(NETWORKS)]
