@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from emlib import recipe_schema as schema
 from emlib.recipe_schema.refusals import explain, nearest_of, refuse_unknown_keys
@@ -112,6 +112,16 @@ class ImageRecipe(Recipe):
     inference: schema.ImageInferenceRecipe = schema.ImageInferenceRecipe()
     postprocessing: schema.ImagePostprocessingRecipe = schema.ImagePostprocessingRecipe()
     evaluation: schema.ImageEvaluationRecipe = schema.ImageEvaluationRecipe()
+
+    @model_validator(mode="after")
+    def _method_of_the_target(self) -> ImageRecipe:
+        method = "cells_from_classes" if self.target.has_classes else "masks_from_flows"
+        if self.postprocessing.method != method:
+            kind = "classes" if self.target.has_classes else "a flow and a mask"
+            raise ValueError(
+                f"postprocessing.method is '{self.postprocessing.method}', but target.outputs are {kind}: '{method}'"
+            )
+        return self
 
 
 def list_tracks() -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from emlib.losses.dice_cross_entropy import dice_ce_loss
 from emlib.losses.overlap import dice_loss, jaccard_loss
 from emlib.losses.voxelwise import weighted_bce, weighted_mse
 
@@ -19,6 +20,7 @@ _LOSSES: dict[str, Loss] = {
     "DiceLoss": dice_loss,
     "WeightedMSE": weighted_mse,
     "JaccardLoss": jaccard_loss,
+    "DiceCE": dice_ce_loss,
 }
 
 
@@ -27,7 +29,7 @@ def list_losses() -> list[str]:
 
     Example:
         >>> list_losses()
-        ['WeightedBCE', 'DiceLoss', 'WeightedMSE', 'JaccardLoss']
+        ['WeightedBCE', 'DiceLoss', 'WeightedMSE', 'JaccardLoss', 'DiceCE']
     """
     return list(_LOSSES)
 
@@ -37,7 +39,7 @@ def build_loss(name: str, **options: Any) -> Loss:
 
     Args:
         name: see `list_losses`.
-        options: `smooth` and `power` of DiceLoss, `smooth` of JaccardLoss.
+        options: `smooth` and `power` of DiceLoss, `smooth` of JaccardLoss and DiceCE.
 
     Returns:
         A function of (prediction, target, weight=None), tensors (n, c, z, y, x), that gives a scalar tensor.

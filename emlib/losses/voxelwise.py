@@ -33,7 +33,7 @@ def weighted_bce(prediction: torch.Tensor, target: torch.Tensor, weight: torch.T
     """
     with torch.autocast(prediction.device.type, enabled=False):
         prediction, target, weight = in_full_precision(prediction, target, weight)
-        loss = torch.lerp(_bounded_log(1 - prediction), _bounded_log(prediction), target).neg()
+        loss = torch.lerp(bounded_log(1 - prediction), bounded_log(prediction), target).neg()
         return (loss if weight is None else loss * weight).mean()
 
 
@@ -49,7 +49,8 @@ def weighted_mse(prediction: torch.Tensor, target: torch.Tensor, weight: torch.T
         return (loss if weight is None else loss * weight).mean() * channels
 
 
-def _bounded_log(probability: torch.Tensor) -> torch.Tensor:
+def bounded_log(probability: torch.Tensor) -> torch.Tensor:
+    """Natural logarithm, at least -100, with gradient 0 where the probability is 0."""
     # log(0) alone would be bounded by a clamp behind it, but its gradient would be 0 * infinity.
     smallest = torch.finfo(probability.dtype).tiny
     return torch.log(probability.clamp(min=smallest)).masked_fill(probability <= 0, -MOST)

@@ -27,6 +27,7 @@ from emlib.recipe_schema.image_training import (
     ImagePostprocessingRecipe,
     ImageScheduleRecipe,
     ImageTrainingRecipe,
+    ReplayRecipe,
 )
 from emlib.recipe_schema.section import Section
 from emlib.recipe_schema.target import LossTerm, TargetOutput, TargetRecipe
@@ -65,6 +66,7 @@ __all__ = [
     "OptimizerRecipe",
     "PostprocessingRecipe",
     "RejectionRecipe",
+    "ReplayRecipe",
     "Rescale",
     "Rotate",
     "ScheduleRecipe",

@@ -4,6 +4,7 @@ Everything here is torch code that runs on the device of its input; numpy arrays
 """
 
 from emlib.targets.affinity import affinities
+from emlib.targets.cell_classes import CLASSES, cell_classes
 from emlib.targets.channels import channel_names, channel_pairs, output_channel_count
 from emlib.targets.contour import instance_contour
 from emlib.targets.erosion import erode_labels
@@ -15,6 +16,7 @@ from emlib.targets.voxel_pairs import VoxelPair, affinity_offsets, affinity_pair
 from emlib.targets.weights import class_weights
 
 __all__ = [
+    "CLASSES",
     "VoxelPair",
     "affinities",
     "affinity_offsets",
@@ -22,6 +24,7 @@ __all__ = [
     "build_image_targets",
     "build_target",
     "build_targets",
+    "cell_classes",
     "channel_count",
     "channel_names",
     "channel_pairs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emlib.recipe_schema import ImageTargetOutput, TargetOutput
+from emlib.targets.cell_classes import CLASSES
 from emlib.targets.options import channel_count
 from emlib.targets.voxel_pairs import VoxelPair, affinity_pairs
 
@@ -22,14 +23,14 @@ def output_channel_count(output: Output) -> int:
         2
     """
     if isinstance(output, ImageTargetOutput):
-        return 2 if output.kind == "flow" else 1
+        return len(_image_channel_names(output))
     return channel_count(output.option) if output.offsets is None else len(output.offsets)
 
 
 def channel_names(outputs: Sequence[Output]) -> list[str]:
     """Names of a network's output channels: the target's name, with a number where a target has several channels.
 
-    The channels of a flow are told apart by their axes: flow_y, flow_x.
+    The channels of a flow are told apart by their axes: flow_y, flow_x. Classes have names of their own.
 
     Example:
         >>> channel_names([TargetOutput(name="mask", option="0", losses=()),
@@ -38,8 +39,8 @@ def channel_names(outputs: Sequence[Output]) -> list[str]:
     """
     names = []
     for output in outputs:
-        if isinstance(output, ImageTargetOutput) and output.kind == "flow":
-            names += [f"{output.name}_y", f"{output.name}_x"]
+        if isinstance(output, ImageTargetOutput):
+            names += _image_channel_names(output)
             continue
         count = output_channel_count(output)
         names += [output.name] if count == 1 else [f"{output.name}_{index}" for index in range(count)]
@@ -64,3 +65,9 @@ def channel_pairs(outputs: Sequence[Output]) -> list[VoxelPair | None]:
         else:
             pairs += [VoxelPair.of_offset(offset, output.name) for offset in output.offsets]
     return pairs
+
+
+def _image_channel_names(output: ImageTargetOutput) -> list[str]:
+    if output.kind == "classes":
+        return list(CLASSES)
+    return [f"{output.name}_y", f"{output.name}_x"] if output.kind == "flow" else [output.name]

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from emlib.recipe_schema import ImageTargetRecipe
+from emlib.targets.cell_classes import cell_classes
 from emlib.targets.gradient_flow import gradient_flow
 
 
@@ -19,10 +20,10 @@ def build_image_targets(labels: np.ndarray | torch.Tensor, target: ImageTargetRe
 
     Returns:
         float32 (c, y, x) on the labels' device: the flow along y and x (unit vectors, 0 in the background), and 1 where
-        any cell is.
+        any cell is; or the three classes of `cell_classes`.
 
     Raises:
-        TypeError, ValueError: as `gradient_flow`.
+        TypeError, ValueError: as `gradient_flow` and `cell_classes`.
 
     Example:
         >>> from emlib.recipe_schema import ImageTargetOutput
@@ -36,6 +37,8 @@ def build_image_targets(labels: np.ndarray | torch.Tensor, target: ImageTargetRe
     for output in target.outputs:
         if output.kind == "flow":
             made.append(gradient_flow(labels, rule=output.rule))
+        elif output.kind == "classes":
+            made.append(cell_classes(labels))
         elif isinstance(labels, np.ndarray):
             made.append((labels != 0).astype(np.float32)[None])
         else:

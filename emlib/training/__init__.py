@@ -1,6 +1,6 @@
 """Training: one loop from a recipe to a checkpoint, and from a checkpoint back to a network."""
 
-from emlib.training.checkpoint import find_latest, load_recipe_of, read_checkpoint
+from emlib.training.checkpoint import find_latest, list_checkpoints, load_recipe_of, read_checkpoint
 from emlib.training.image_samples import ImageTrainingSamples, ImageValidationSamples
 from emlib.training.loop import train
 from emlib.training.monitor import read_training_log
@@ -18,6 +18,7 @@ __all__ = [
     "find_latest",
     "image_evaluation",
     "learning_rate_at",
+    "list_checkpoints",
     "load_model",
     "load_recipe_of",
     "load_weights",

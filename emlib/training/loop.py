@@ -26,7 +26,7 @@ from emlib.training.launch import launch
 from emlib.training.material import own_evaluation, training_samples, validation_samples
 from emlib.training.memory_order import use_fast_memory_order
 from emlib.training.monitor import RATE, TrainingTable
-from emlib.training.opening import check_settings, check_windows, describe, open_data, open_folder
+from emlib.training.opening import check_network, check_settings, describe, open_data, open_folder
 from emlib.training.optimizer import build_optimizer
 from emlib.training.pictures import Pictures
 from emlib.training.run_state import RunState
@@ -91,7 +91,7 @@ def train(
     network = build_model(
         recipe.model.name, in_channels=recipe.model.in_channels, out_channels=len(channel_names(outputs)), **options
     )
-    check_windows(recipe, network, evaluate)
+    check_network(recipe, network, evaluate)
     terms = [(output.name, output_channel_count(output), output.losses) for output in outputs]
     loss = CompositeLoss(terms, class_weights=class_weights)
 

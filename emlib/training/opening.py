@@ -11,7 +11,7 @@ from torch import nn
 
 from emlib.atomic import explain_write_error
 from emlib.inference.windows import check_divisible
-from emlib.recipe import Recipe
+from emlib.recipe import ImageRecipe, Recipe
 from emlib.targets import channel_names
 from emlib.training import checkpoint as checkpoints
 from emlib.training.material import data_functions
@@ -32,12 +32,12 @@ def check_settings(recipe: Recipe, evaluate: Evaluation | None) -> None:
         raise ValueError("evaluate was given, but training.evaluate_every is 0, so it would never be called.")
 
 
-def check_windows(recipe: Recipe, network: nn.Module, evaluate: Evaluation | None) -> None:
-    """Refuse windows that the network cannot halve as often as it needs to, before any iteration is spent.
+def check_network(recipe: Recipe, network: nn.Module, evaluate: Evaluation | None) -> None:
+    """Refuse a network for other data or another target, and windows that it cannot halve as often as it needs to.
 
     Raises:
         ValueError: the window of the training, or of the evaluation while training, with the nearest that fit; a
-            network of images for volumes, or the other way round.
+            network of images for volumes, or the other way round; classes from a network without softmax over them.
     """
     if len(network.min_divisor) != len(recipe.training.window):
         kinds = ["volumes" if len(sides) == 3 else "images" for sides in (network.min_divisor, recipe.training.window)]
@@ -47,6 +47,13 @@ def check_windows(recipe: Recipe, network: nn.Module, evaluate: Evaluation | Non
     check_divisible(recipe.training.window, network.min_divisor)
     if recipe.training.evaluate_every and evaluate is None:
         check_divisible(recipe.inference.window, network.min_divisor)
+    classes = isinstance(recipe, ImageRecipe) and recipe.target.has_classes
+    if classes and getattr(network, "output", None) != "softmax":
+        raise ValueError(
+            f"target.outputs are classes, of which every pixel has one, but model.name, '{recipe.model.name}', "
+            "does not end in a softmax over them; the networks monai_unet, unetr and swin_unetr do with "
+            "model.settings.output."
+        )
 
 
 def open_folder(out_dir: Path, recipe: Recipe, resume: bool, say: Callable[[str], None]) -> Path | None:

@@ -138,7 +138,7 @@ def test_shapes_that_do_not_fit_are_refused(name, tensors):
 
 def test_wrong_names_and_options_are_refused():
     with pytest.raises(ValueError, match="did you mean 'DiceLoss'"):
-        build_loss("Dice")
+        build_loss("DiceLos")
     with pytest.raises(ValueError, match="there are WeightedBCE"):
         build_loss("xyz")
     with pytest.raises(ValueError, match="did you mean 'smooth'"):
