@@ -16,6 +16,7 @@ from emlib.visualization.curves import (
 from emlib.visualization.errors import show_error_map
 from emlib.visualization.figures import save_figure
 from emlib.visualization.gallery import show_gallery
+from emlib.visualization.instances import instance_overlay, save_overlay, show_instances
 from emlib.visualization.loss_curve import show_loss_curve
 from emlib.visualization.neuroglancer_state import LayerPlan, neuroglancer_state
 from emlib.visualization.neuroglancer_viewer import NeuroglancerView, show_neuroglancer
@@ -39,10 +40,12 @@ __all__ = [
     "NeuroglancerView",
     "capture_screenshot",
     "colorize",
+    "instance_overlay",
     "label_colors",
     "neuroglancer_state",
     "read_precomputed",
     "save_figure",
+    "save_overlay",
     "show_affinities",
     "show_augmentations",
     "show_band",
@@ -50,6 +53,7 @@ __all__ = [
     "show_class_balance",
     "show_error_map",
     "show_gallery",
+    "show_instances",
     "show_loss_curve",
     "show_metric_curve",
     "show_neuroglancer",

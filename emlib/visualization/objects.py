@@ -58,9 +58,10 @@ def show_object_sizes(
     if window is not None and boxes is not None and len(window) != boxes.shape[1]:
         raise ValueError(f"window has {len(window)} sides, but the extents have {boxes.shape[1]}.")
     figure, axes = new_figure(1, 1 if boxes is None else 2, size=(5.2 if boxes is None else 9.5, 3.2))
-    _draw_histogram(axes[0, 0], counts, voxel_size, limits)
+    unit = "pixels" if boxes is not None and boxes.shape[1] == 2 else "voxels"
+    _draw_histogram(axes[0, 0], counts, voxel_size, limits, unit)
     if boxes is not None:
-        _draw_extents(axes[0, 1], boxes, window)
+        _draw_extents(axes[0, 1], boxes, window, unit)
     if title:
         figure.suptitle(title)
     return figure
@@ -125,7 +126,7 @@ def measure_objects(labels: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_histogram(
-    ax: Any, counts: np.ndarray, voxel_size: Sequence[float] | None, limits: Sequence[float] | None
+    ax: Any, counts: np.ndarray, voxel_size: Sequence[float] | None, limits: Sequence[float] | None, unit: str
 ) -> None:
     from matplotlib.ticker import MaxNLocator, NullFormatter
 
@@ -134,7 +135,7 @@ def _draw_histogram(
     ax.hist(counts, bins=bins, color=BLUE, edgecolor="white", linewidth=0.5)
     ax.set_xscale("log")
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel("object size (voxels)")
+    ax.set_xlabel(f"object size ({unit})")
     ax.set_ylabel("objects")
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     median = float(np.median(counts))
@@ -152,7 +153,7 @@ def _draw_histogram(
         upper.set_xlabel("µm³")
 
 
-def _draw_extents(ax: Any, boxes: np.ndarray, window: Sequence[int] | None) -> None:
+def _draw_extents(ax: Any, boxes: np.ndarray, window: Sequence[int] | None, unit: str) -> None:
     names = "zyx"[-boxes.shape[1] :]
     jitter = np.random.default_rng(0).uniform(-0.18, 0.18, len(boxes))
     for index in range(len(names)):
@@ -168,5 +169,5 @@ def _draw_extents(ax: Any, boxes: np.ndarray, window: Sequence[int] | None) -> N
     ax.set_xlim(-0.6, len(names) - 0.4)
     top = max(float(boxes.max()), *(window or (0,)), 1.0)
     ax.set_ylim(0, top * 1.18)
-    ax.set_ylabel("bounding box (voxels)")
+    ax.set_ylabel(f"bounding box ({unit})")
     ax.set_title("extent of each object" + ("; orange: the window" if window is not None else ""))
