@@ -46,7 +46,7 @@ def plan_image_windows(shape: Sequence[int], window: int | Sequence[int], overla
         >>> plan_image_windows((700, 1000), 512, 0.6).positions
         ((0, 188), (0, 204, 408, 488))
     """
-    sides = _two("window", window)
+    sides = two_numbers("window", window)
     if isinstance(overlap, bool) or not isinstance(overlap, (int, float)) or not 0 <= overlap < 1:
         raise ValueError(f"overlap must be at least 0 and less than 1, not {overlap!r}.")
     padded = tuple(max(length, side) for length, side in zip(shape, sides, strict=True))
@@ -85,7 +85,12 @@ def image_window_weights(blending: str, window: Sequence[int]) -> np.ndarray:
     return np.maximum(np.outer(*profiles), LEAST_WEIGHT).astype(np.float32)
 
 
-def _two(name: str, value: Any) -> tuple[int, int]:
+def two_numbers(name: str, value: Any) -> tuple[int, int]:
+    """One whole number of at least 1, or one for each of y and x, as a tuple of two.
+
+    Raises:
+        TypeError, ValueError: they are not.
+    """
     values = tuple(value) if hasattr(value, "__iter__") and not isinstance(value, str) else (value, value)
     whole = all(hasattr(side, "__index__") and not isinstance(side, bool) for side in values)
     if not whole or len(values) != 2:

@@ -8,6 +8,7 @@ from emlib.postprocessing.affinity_maps import affinity_maps
 from emlib.postprocessing.agglomerated_segmentation import affinity_agglomeration
 from emlib.postprocessing.agglomeration import agglomerate_affinities, agglomerate_graph, relabel_fragments
 from emlib.postprocessing.block_agglomeration import agglomerate_blocks
+from emlib.postprocessing.class_cells import cells_from_classes
 from emlib.postprocessing.contour_watershed import (
     contour_components,
     contour_watershed,
@@ -39,6 +40,7 @@ __all__ = [
     "agglomerate_affinities",
     "agglomerate_blocks",
     "agglomerate_graph",
+    "cells_from_classes",
     "contour_components",
     "contour_watershed",
     "fill_object_holes",

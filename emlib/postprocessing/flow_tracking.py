@@ -10,6 +10,9 @@ from emlib.compilation import compiled
 from emlib.postprocessing.flow_fields import check_steps, checked_flow, checked_foreground, masked_field
 
 BATCH = 256
+# Pixels that have arrived stand still or go round in a small circle; most circles have 2 steps, and all of 1, 2, 3, 4,
+# 6 or 12 steps are noticed.
+LAP = 12
 
 
 def follow_flows(flow: Any, foreground: Any, *, steps: int = 200) -> Any:
@@ -68,9 +71,7 @@ def tracked(field: np.ndarray, foreground: np.ndarray, steps: int) -> tuple[np.n
     whole = np.empty((foreground.ndim, int(np.count_nonzero(foreground))), dtype=np.int32)
     _list_inside(foreground.reshape((-1, *foreground.shape[-2:])), whole)
     fraction = np.zeros(whole.shape, dtype=np.float32)
-    shape = np.array(foreground.shape, dtype=np.int32)
-    walk = _walk_in_section if foreground.ndim == 2 else _walk_in_volume
-    walk(field.reshape(-1), shape, steps, whole, fraction)
+    _walk(field.reshape(-1), np.array(foreground.shape, dtype=np.int32), steps, whole, fraction)
     return whole, fraction
 
 
@@ -121,48 +122,76 @@ def _moved(pixel, fraction, step, last):
 
 
 @compiled
-def _walk_in_section(field, shape, steps, whole, fraction):
-    # All steps of a few pixels before the next few: they lie side by side, so their flow stays in the cache, and
+def _walk(field, shape, steps, whole, fraction):
+    # Some pixels take all their steps before others start: they lie side by side, so their flow stays in the cache, and
     # their computations, which do not wait for each other, overlap.
-    for start in range(0, whole.shape[1], BATCH):
-        stop = min(start + BATCH, whole.shape[1])
-        for _ in range(steps):
-            _step_in_section(
-                field, shape[0], shape[1],
-                whole[0, start:stop], whole[1, start:stop], fraction[0, start:stop], fraction[1, start:stop],
-            )  # fmt: skip
+    numbers, laps = np.empty(BATCH, dtype=np.int64), np.empty(BATCH, dtype=np.int64)
+    pixels, parts = np.empty((shape.size, BATCH), dtype=np.int32), np.empty((shape.size, BATCH), dtype=np.float32)
+    pixels_before, parts_before = np.empty_like(pixels), np.empty_like(parts)
+    started = walking = 0
+    while started < whole.shape[1] or walking > 0:
+        first = walking
+        while walking < BATCH and started < whole.shape[1]:
+            numbers[walking], laps[walking] = started, steps // LAP
+            for axis in range(shape.size):
+                pixels[axis, walking], parts[axis, walking] = whole[axis, started], fraction[axis, started]
+            walking, started = walking + 1, started + 1
+        for _ in range(steps % LAP):
+            _step(field, shape, first, walking, pixels, parts)
+        pixels_before[:], parts_before[:] = pixels, parts
+        if steps >= LAP:
+            for _ in range(LAP):
+                _step(field, shape, 0, walking, pixels, parts)
+        left = 0
+        for k in range(walking):
+            # Each place follows from the one before: who is exactly where he was a lap ago will be there after every
+            # further lap, and so after the last.
+            back = True
+            for axis in range(shape.size):
+                back &= pixels[axis, k] == pixels_before[axis, k]
+                back &= parts[axis, k] == parts_before[axis, k]
+            laps[k] -= 1
+            done = back or laps[k] <= 0
+            for axis in range(shape.size):
+                if done:
+                    whole[axis, numbers[k]], fraction[axis, numbers[k]] = pixels[axis, k], parts[axis, k]
+                else:
+                    pixels[axis, left], parts[axis, left] = pixels[axis, k], parts[axis, k]
+            if not done:
+                numbers[left], laps[left] = numbers[k], laps[k]
+                left += 1
+        walking = left
 
 
 @compiled
-def _step_in_section(field, rows, columns, ys, xs, fys, fxs):
-    for k in range(ys.size):
+def _step(field, shape, first, last, pixels, parts):
+    if shape.size == 2:
+        _step_in_section(field, shape[0], shape[1], first, last, pixels[0], pixels[1], parts[0], parts[1])
+    else:
+        _step_in_volume(field, shape, first, last, pixels, parts)
+
+
+@compiled
+def _step_in_section(field, rows, columns, first, last, ys, xs, fys, fxs):
+    one = np.uint64(1)
+    for k in range(first, last):
         y, x, fy, fx = ys[k], xs[k], fys[k], fxs[k]
-        here = (np.int64(y) * columns + x) * 2
-        right = 2 if x < columns - 1 else 0
-        below = here + (columns * 2 if y < rows - 1 else 0)
-        step_y = _between(
-            _between(field[here], field[here + right], fx), _between(field[below], field[below + right], fx), fy
-        )
-        step_x = _between(
-            _between(field[here + 1], field[here + right + 1], fx),
-            _between(field[below + 1], field[below + right + 1], fx),
-            fy,
-        )
+        # Unsigned: numba looks whether other indices are negative, at every access.
+        here = np.uint64((np.int64(y) * columns + x) * 2)
+        right = here + np.uint64(2 if x < columns - 1 else 0)
+        down = np.uint64(columns * 2 if y < rows - 1 else 0)
+        below, across = here + down, right + down
+        step_y = _between(_between(field[here], field[right], fx), _between(field[below], field[across], fx), fy)
+        here, right, below, across = here + one, right + one, below + one, across + one
+        step_x = _between(_between(field[here], field[right], fx), _between(field[below], field[across], fx), fy)
         ys[k], fys[k] = _moved(y, fy, step_y, np.int32(rows - 1))
         xs[k], fxs[k] = _moved(x, fx, step_x, np.int32(columns - 1))
 
 
 @compiled
-def _walk_in_volume(field, shape, steps, whole, fraction):
-    for start in range(0, whole.shape[1], BATCH):
-        stop = min(start + BATCH, whole.shape[1])
-        for _ in range(steps):
-            _step_in_volume(field, shape[0], shape[1], shape[2], whole[:, start:stop], fraction[:, start:stop])
-
-
-@compiled
-def _step_in_volume(field, planes, rows, columns, whole, fraction):
-    for k in range(whole.shape[1]):
+def _step_in_volume(field, shape, first, last, whole, fraction):
+    planes, rows, columns = shape[0], shape[1], shape[2]
+    for k in range(first, last):
         z, y, x = whole[0, k], whole[1, k], whole[2, k]
         fz, fy, fx = fraction[0, k], fraction[1, k], fraction[2, k]
         here = ((np.int64(z) * rows + y) * columns + x) * 3

@@ -19,7 +19,8 @@ from emlib.inference import (
     predict_image_from_recipe,
     turn_flow_back,
 )
-from emlib.inference.flow_predictor import FlowPredictor
+from emlib.inference.image_output import FLOWS
+from emlib.inference.image_predictor import ImagePredictor
 from emlib.recipe import load_recipe
 from emlib.targets import gradient_flow
 
@@ -165,11 +166,11 @@ def test_the_batch_size_changes_nothing(batch_size):
 def test_the_batch_follows_the_free_memory(monkeypatch):
     import psutil
 
-    predictor = FlowPredictor(PerfectFlows(), (32, 32))
+    predictor = ImagePredictor(PerfectFlows(), FLOWS, (32, 32))
     need = predictor._bytes_of_a_window(predictor.models[0])
     for free, expected in ((10**12, 4), (need * 5, 2), (1, 1)):
         memory = psutil.virtual_memory()._replace(available=free)
-        monkeypatch.setattr("emlib.inference.flow_predictor.psutil.virtual_memory", lambda found=memory: found)
+        monkeypatch.setattr("emlib.inference.image_predictor.psutil.virtual_memory", lambda found=memory: found)
         assert predictor.choose_batch_size() == expected
 
 
@@ -235,7 +236,7 @@ def test_a_large_image_is_normalised_window_by_window_with_the_same_result(monke
     image = (np.random.default_rng(2).random((50, 70, 3)) * [250, 100, 30]).astype(dtype)
     labels = predict_image(Blob(), image, window=32, normalize=options, progress=False)
     expected = predict_flows(Blob(), image, window=32, normalize=options, progress=False)
-    monkeypatch.setattr("emlib.inference.image_prediction.LARGE", 100)
+    monkeypatch.setattr("emlib.inference.image_pixels.LARGE", 100)
     found = predict_flows(Blob(), image, window=32, normalize=options, progress=False)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(predict_image(Blob(), image, window=32, normalize=options, progress=False), labels)

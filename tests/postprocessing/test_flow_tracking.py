@@ -11,7 +11,8 @@ from scipy.ndimage import map_coordinates
 from emlib.diffusion import diffusion_flow
 from emlib.postprocessing import follow_flows
 from emlib.postprocessing.flow_fields import masked_field
-from emlib.postprocessing.flow_tracking import tracked
+from emlib.postprocessing.flow_tracking import LAP, tracked
+from emlib.postprocessing.flow_tracking_torch import tracked_tensor
 
 
 def walked(flow, foreground, steps):
@@ -113,6 +114,20 @@ def test_tensors_give_the_same_bits(shape, dtype):
     found = follow_flows(flow, foreground, steps=60)
     assert found.dtype == torch.float32
     assert np.array_equal(found.numpy(), follow_flows(flow.numpy(), foreground.numpy(), steps=60))
+
+
+@pytest.mark.parametrize("steps", [0, 1, LAP - 1, LAP, LAP + 1, 5 * LAP, 200])
+@pytest.mark.parametrize("shape", [(31, 40), (1, 9), (9, 12, 10)])
+def test_who_goes_round_in_a_circle_ends_where_a_plain_walk_does(shape, steps):
+    """Of these rough flows pixels soon stand still, or go round in circles of 2, 3, 4, 5, ... steps."""
+    random = np.random.default_rng(steps)
+    flow = random.normal(size=(len(shape), *shape)).astype("f4")
+    foreground = random.random(shape) < 0.9
+    whole, fraction = tracked(masked_field(flow, foreground, 1), foreground, steps)
+    # The tensors' walk takes every step of every pixel.
+    expected = tracked_tensor(torch.from_numpy(flow), torch.from_numpy(foreground), steps)
+    assert np.array_equal(whole, expected[0].numpy())
+    assert np.array_equal(fraction, expected[1].numpy())
 
 
 @pytest.mark.cuda

@@ -9,25 +9,21 @@ import psutil
 import torch
 from torch import nn
 
-from emlib.inference.flow_rule import flow_symmetries, turn_flow_back
+from emlib.inference.flow_rule import flow_symmetries
+from emlib.inference.image_output import CHANNELS, ImageOutput
 from emlib.inference.window_predictor import PRECISIONS
 from emlib.inference.windows import check_divisible
 
-CHANNELS = 3
-# Probabilities nearer to 0 or 1 than this count as this near: their logits are averaged.
-CERTAIN = 1e-7
 SHARE_OF_FREE_MEMORY = 0.5
 LARGEST_BATCH = {"cuda": 64, "cpu": 4}
 
 
-class FlowPredictor:
+class ImagePredictor:
     """Calls networks on batches of windows, and averages what all of them say about all turned windows.
 
-    Flows are averaged as they are, once turned back, and probabilities as logits: as MEDIAR does it.
-
     Args:
-        models: one network or several, from float32 (n, c, y, x) in [0, 1] to (n, 3, y, x): the flow along y and x in
-            pixels per step, and the probability of being in a cell.
+        models: one network or several, from float32 (n, c, y, x) in [0, 1] to (n, 3, y, x).
+        output: what these three channels are, and so how they are averaged: `FLOWS` or `CLASSES` of `image_output`.
         window: (y, x); it, and transposed if a symmetry transposes, must fit `min_divisor` of every network.
         augment: as of `flow_symmetries`.
         precision: "32", "16" (float16 autocast) or "bf16".
@@ -40,6 +36,7 @@ class FlowPredictor:
     def __init__(
         self,
         models: nn.Module | Sequence[nn.Module],
+        output: ImageOutput,
         window: Sequence[int],
         *,
         augment: str | None = None,
@@ -52,7 +49,7 @@ class FlowPredictor:
             raise TypeError(f"model must be a torch.nn.Module or a list of them, not {kinds}.")
         if str(precision) not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}.")
-        self.window, self.symmetries = tuple(window), flow_symmetries(augment)
+        self.output, self.window, self.symmetries = output, tuple(window), flow_symmetries(augment)
         for model in self.models:
             divisor = getattr(model, "min_divisor", (1, 1))
             if len(divisor) != 2:
@@ -82,7 +79,7 @@ class FlowPredictor:
                 module.training = training
 
     def predict(self, windows: torch.Tensor) -> torch.Tensor:
-        """Flow along y and x, and logit, float32 (n, 3, y, x) on the CPU, of windows (n, c, y, x).
+        """The averages, float32 (n, 3, y, x) on the CPU, of windows (n, c, y, x); see `ImageOutput.to_averaged`.
 
         Raises:
             TypeError, ValueError: a network's output has another shape or type, or is not finite.
@@ -93,7 +90,7 @@ class FlowPredictor:
             for symmetry in self.symmetries:
                 turned = symmetry.apply(batch).contiguous()
                 for model in self.models:
-                    total += symmetry.invert(self._forward(model, turned), turn_flow_back)
+                    total += symmetry.invert(self._forward(model, turned), self.output.channel_rule)
             total /= len(self.symmetries) * len(self.models)
             if not torch.isfinite(total.sum()):
                 raise ValueError("The model's output holds values that are not finite.")
@@ -134,8 +131,7 @@ class FlowPredictor:
         expected = (len(batch), CHANNELS, *batch.shape[2:])
         if tuple(output.shape) != expected:
             raise ValueError(
-                f"The model must return {expected} (flow along y and x, probability) for an input of "
+                f"The model must return {expected} ({self.output.channels}) for an input of "
                 f"{tuple(batch.shape)}, but returned {tuple(output.shape)}."
             )
-        output = output.float()
-        return torch.cat([output[:, :2], torch.logit(output[:, 2:], eps=CERTAIN)], dim=1)
+        return self.output.to_averaged(output.float())
