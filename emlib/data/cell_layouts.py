@@ -202,7 +202,7 @@ class CellSet:
         """
         name, image, read_labels = self.entries[number]
         labels = read_labels()
-        check_shapes(ImagePair(name, image, image), image_size(image), labels.shape)
+        check_shapes(ImagePair(name, image, None), image_size(image), labels.shape)
         return CellSample(name, image, labels)
 
     def __iter__(self) -> Iterator[CellSample]:

@@ -92,8 +92,10 @@ def check_shapes(pair: ImagePair, image: tuple[int, ...], labels: tuple[int, ...
     if tuple(image) == tuple(labels):
         return
     turned = "; the label seems to be transposed" if tuple(image) == tuple(labels)[::-1] else ""
+    # A label that is not a file of its own, such as one mask a cell, is known by its image alone.
+    label = f"The label of {pair.name}" if pair.label is None else f"Label {pair.label}"
     raise ValueError(
-        f"Label {pair.label} has shape {tuple(labels)}, but its image {pair.image} has {tuple(image)} (y, x){turned}."
+        f"{label} has shape {tuple(labels)}, but its image {pair.image} has {tuple(image)} (y, x){turned}."
     )
 
 

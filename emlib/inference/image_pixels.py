@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,12 +43,24 @@ def as_pixels(image: Any, normalize: Normalization = True) -> np.ndarray | Large
         )
     limits = None
     if normalize:
-        limits = percentile_limits(image, **(normalize if isinstance(normalize, Mapping) else {}))
+        limits = percentile_limits(image, **_arguments(normalize))
     elif image.dtype != np.uint8:
         _check_range(image)
     if isinstance(image, OpenedImage) or np.prod(shape, dtype=np.int64) > LARGE:
         return LargePixels(image, limits)
     return _as_three_channels(image, limits)
+
+
+def _arguments(normalize: Normalization) -> dict[str, Any]:
+    """Keyword arguments of `percentile_limits`."""
+    if not isinstance(normalize, Mapping):
+        return {}
+    known = inspect.signature(percentile_limits).parameters.values()
+    names = [parameter.name for parameter in known if parameter.kind is parameter.KEYWORD_ONLY]
+    for key in normalize:
+        if key not in names:
+            raise TypeError(f"normalize holds {key!r}, but {', '.join(names)} were expected.")
+    return dict(normalize)
 
 
 class LargePixels:

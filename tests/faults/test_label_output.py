@@ -71,19 +71,19 @@ import numpy as np, torch
 from faults.test_label_output import Bright
 from emlib.inference import predict_image
 
-image = np.random.default_rng(0).integers(0, 256, (600, 600), np.uint8)
-options = {"window": 300, "overlap": 0.0, "flow_threshold": None, "peak": 0, "min_size": 1, "progress": False}
+image = np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)
+options = {"window": 100, "overlap": 0.0, "flow_threshold": None, "peak": 0, "min_size": 1, "progress": False}
 classes = torch.nn.Softmax(dim=1)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-for name, changes in (("a.zarr", {}), ("a.tif", {}), ("b.zarr", {"block": 300}), ("b.tif", {"block": 300})):
+resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
+for name, changes in (("a.zarr", {}), ("a.tif", {}), ("b.zarr", {"block": 100}), ("b.tif", {"block": 100})):
     try:
         predict_image(Bright(), image, out=Path(sys.argv[1]) / name, **options, **changes)
     except OSError as error:
         print(f"{name}|{error}", flush=True)
 try:
     # The temporary file of a prediction: a map of a file that has no room ends the process without a word.
-    predict_image(classes, image, method="cells_from_classes", memory=1000, window=300, progress=False)
+    predict_image(classes, image, method="cells_from_classes", memory=1000, window=100, progress=False)
 except OSError as error:
     print(f"prediction.npy|{error}", flush=True)
 """

@@ -20,6 +20,7 @@ from emlib.inference import (
     turn_flow_back,
 )
 from emlib.inference.image_output import FLOWS
+from emlib.inference.image_pixels import as_pixels
 from emlib.inference.image_predictor import ImagePredictor
 from emlib.recipe import load_recipe
 from emlib.targets import gradient_flow
@@ -216,6 +217,11 @@ def test_paths_lists_and_the_recipe(tmp_path):
     assert cell_f1(made, expected, remove_border=0).f1 > 0.95
     with pytest.raises(TypeError, match="one of volumes"):
         predict_image_from_recipe(PerfectFlows(), image, load_recipe("1_mitochondria_contours"))
+
+
+def test_a_misspelt_normalisation_is_named():
+    with pytest.raises(TypeError, match="normalize holds 'hi', but low, high, per_channel were expected"):
+        as_pixels(np.zeros((4, 4), np.uint8), {"hi": 99.0})
 
 
 def test_normalisation_is_that_of_training():
