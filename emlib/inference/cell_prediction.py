@@ -110,6 +110,10 @@ def predict_image(
         return [predict_image(model, one, details=details, **settings, **more, **parameters) for one in image]
     path = None if out is None else check_label_path(out, image)
     _check_parameters(method, parameters)
+    if isinstance(halo, bool) or not hasattr(halo, "__index__") or halo < 0:
+        raise ValueError(f"halo must be a whole number of pixels, at least 0, not {halo!r}.")
+    if block is not None and (details or method != "masks_from_flows"):
+        raise ValueError(f"block={block!r} is for labels from flows, without details.")
     pixels = as_pixels(image, normalize)
     height, width = pixels.shape[:2]
     voxel_size = getattr(pixels, "voxel_size", None)

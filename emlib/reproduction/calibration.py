@@ -25,6 +25,7 @@ FRACTIONS = {
     "panoptic",
     "rand",
     "boundary",
+    "blocks",
 }
 
 

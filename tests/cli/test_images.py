@@ -9,6 +9,7 @@ from cli.running import emlib, refused, said
 from emlib.data import load_mapping, make_cell_set, normalize_percentiles, read_image, save_cell_set
 from emlib.inference import predict_image_from_recipe
 from emlib.training import load_model, load_recipe_of
+from emlib.volume import open_volume, save_volume
 
 TINY = (
     "data={source: files, sets: [{name: cells}], split: {train: 0.5, validation: 0.25, test: 0.25}}",
@@ -89,6 +90,23 @@ def test_classes_are_predicted_but_not_averaged_with_flows(work, tmp_path):
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "cell_00001_label.tiff"), expected)
     text = refused("predict", run, picture, tmp_path / "mixed", "--also", work / "run", "--device", "cpu")
     assert "predicts flow_y, flow_x, probability, so it cannot be averaged with the first" in text
+
+
+@pytest.mark.parametrize("name", ["slide.zarr", "slide.tif"])
+def test_predict_writes_the_labels_of_a_slide(work, tmp_path, name):
+    picture = work / "cells" / "images" / "cell_00001.png"
+    save_volume(tmp_path / "slide_image.zarr", read_image(picture), axes="yxc")
+    expected = predict_image_from_recipe(
+        load_model(work / "run"), picture, load_recipe_of(work / "run"), progress=False
+    )
+    for source in (picture, tmp_path / "slide_image.zarr"):
+        text = said("predict", work / "run", source, tmp_path / name, "--device", "cpu")
+        assert text.startswith(f"{tmp_path / name}: labels of {source.name} in ")
+        np.testing.assert_array_equal(open_volume(tmp_path / name)[:], expected)
+    answer = refused("predict", work / "run", picture, tmp_path / name, "--formats", "tif")
+    assert "--formats is for a folder of results" in answer
+    assert "There is no file" in refused("predict", work / "run", tmp_path / "none.png", tmp_path / "b.tif")
+    assert not (tmp_path / "b.tif").exists()
 
 
 def test_mistakes_are_one_line(work, tmp_path):
