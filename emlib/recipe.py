@@ -93,7 +93,10 @@ class Recipe(schema.Section):
         data = values.get("data") if isinstance(values, Mapping) else None
         kind = Recipe
         if isinstance(data, Mapping) and "kind" in data:
-            kind = InstanceRecipe if data["kind"] == "instances" else ImageRecipe
+            kinds = {"images": ImageRecipe, "instances": InstanceRecipe}
+            if (kind := kinds.get(str(data["kind"]))) is None:
+                known = " or ".join(map(repr, kinds))
+                raise ValueError(f"{where}: 'data.kind' is {json.dumps(data['kind'])}, but {known} was expected.")
         refuse_unknown_keys(values, kind, where)
         try:
             # Validation as JSON: lists become tuples, everything else keeps strict types.
