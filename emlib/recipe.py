@@ -12,10 +12,13 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from emlib import recipe_schema as schema
+from emlib.recipe_schema.layering import lay_over, nest, parse_overrides
 from emlib.recipe_schema.refusals import explain, nearest_of, refuse_unknown_keys
 
 PROFILES = ("smoke", "tutorial", "paper")
 FOLDER = Path(__file__).parent / "recipes"
+# Keys that came later: where they are null a recipe is what it was without them, and keeps its hash.
+LATER_KEYS = (("training", "patience"), ("data", "folds"), ("data", "cells"), ("data", "sizes"))
 
 
 class Recipe(schema.Section):
@@ -55,6 +58,9 @@ class Recipe(schema.Section):
         A variant counts through the values that it changes; its name does not.
         """
         values = self.model_dump(mode="json", exclude={"variant"})
+        for section, key in LATER_KEYS:
+            if values[section].get(key) is None:
+                values[section].pop(key, None)
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -70,21 +76,27 @@ class Recipe(schema.Section):
             0.25
         """
         values, where = self.model_dump(mode="json"), f"recipe {self.track} ({self.profile})"
-        for key, value in _parse_overrides(overrides):
+        for key, value in parse_overrides(overrides):
             if key == "variant" and value != self.variant:
                 raise ValueError(f"{where}: a variant is chosen when a recipe is loaded, not afterwards.")
-            values = _lay_over(values, _nest(key, value))
+            values = lay_over(values, nest(key, value))
         return Recipe.from_mapping(values, where=where)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
-        """Validate nested dictionaries (as YAML or JSON gives them); with the key `data.kind` as an `ImageRecipe`.
+        """Validate nested dictionaries (as YAML or JSON gives them); with the key `data.kind` as an `ImageRecipe`,
+        or where it is "instances" as an `InstanceRecipe`.
 
         Raises:
             ValueError: unknown key (with the nearest valid one) or ill-typed value, named by its full dotted key.
         """
         data = values.get("data") if isinstance(values, Mapping) else None
-        kind = ImageRecipe if isinstance(data, Mapping) and "kind" in data else Recipe
+        kind = Recipe
+        if isinstance(data, Mapping) and "kind" in data:
+            kinds = {"images": ImageRecipe, "instances": InstanceRecipe}
+            if (kind := kinds.get(str(data["kind"]))) is None:
+                known = " or ".join(map(repr, kinds))
+                raise ValueError(f"{where}: 'data.kind' is {json.dumps(data['kind'])}, but {known} was expected.")
         refuse_unknown_keys(values, kind, where)
         try:
             # Validation as JSON: lists become tuples, everything else keeps strict types.
@@ -121,6 +133,35 @@ class ImageRecipe(Recipe):
             raise ValueError(
                 f"postprocessing.method is '{self.postprocessing.method}', but target.outputs are {kind}: '{method}'"
             )
+        return self
+
+
+class InstanceRecipe(ImageRecipe):
+    """The recipe of a track whose network detects objects, each with box, score and mask.
+
+    Example:
+        >>> recipe = load_recipe("4_nuclei_maskrcnn")
+        >>> type(recipe).__name__, recipe.data.kind, recipe.target.losses.mask
+        ('InstanceRecipe', 'instances', 1.0)
+    """
+
+    data: schema.InstanceDataRecipe
+    target: schema.InstanceTargetRecipe = schema.InstanceTargetRecipe()
+    model: schema.InstanceModelRecipe
+    training: schema.InstanceTrainingRecipe
+    inference: schema.InstanceInferenceRecipe = schema.InstanceInferenceRecipe()
+    postprocessing: schema.InstancePostprocessingRecipe = schema.InstancePostprocessingRecipe()
+    evaluation: schema.InstanceEvaluationRecipe = schema.InstanceEvaluationRecipe()
+
+    @model_validator(mode="after")
+    def _method_of_the_target(self) -> InstanceRecipe:
+        changes = self.augmentation
+        for name in ("zoom", "rotate"):
+            if self.training.whole_images and getattr(changes, name).probability > 0:
+                raise ValueError(
+                    f"augmentation.{name}.probability is above 0, but training.whole_images is true, and whole images "
+                    "are flipped only; several model.settings.short_side show them at several sizes"
+                )
         return self
 
 
@@ -183,8 +224,8 @@ def load_recipe(
     content = _read_recipe(path)
     if profile not in content["profiles"]:
         raise ValueError(f"{path.name} has no profile '{profile}'{nearest_of(profile, content['profiles'])}.")
-    values = _lay_over(content["base"], content["profiles"][profile] or {})
-    changes = _parse_overrides(overrides)
+    values = lay_over(content["base"], content["profiles"][profile] or {})
+    changes = parse_overrides(overrides)
     for named in [value for key, value in changes if key == "variant" and value is not None]:
         if variant not in (None, named):
             raise ValueError(f"Two variants of {path.stem} were chosen: '{variant}' and '{named}'.")
@@ -193,11 +234,11 @@ def load_recipe(
     if variant is not None:
         where = f"recipe {path.stem} ({profile}, {variant})"
         for change in _changes_of_variant(path, content["variants"], variant, profile):
-            values = _lay_over(values, change)
-    values = _lay_over(values, {"track": path.stem, "profile": profile, "variant": variant})
+            values = lay_over(values, change)
+    values = lay_over(values, {"track": path.stem, "profile": profile, "variant": variant})
     for key, value in changes:
         if key != "variant":
-            values = _lay_over(values, _nest(key, value))
+            values = lay_over(values, nest(key, value))
     return Recipe.from_mapping(values, where=where)
 
 
@@ -239,44 +280,3 @@ def _recipe_path(track: str | Path) -> Path:
     if str(track) not in list_tracks():
         raise FileNotFoundError(f"There is no track '{track}'{nearest_of(str(track), list_tracks())}.")
     return FOLDER / f"{track}.yaml"
-
-
-def _lay_over(values: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """`_merge`, but another network does not inherit the settings of the one that it replaces."""
-    before, after = values.get("model"), change.get("model")
-    both = isinstance(before, Mapping) and isinstance(after, Mapping)
-    if both and after.get("name", before.get("name")) != before.get("name"):
-        values = {**values, "model": {key: value for key, value in before.items() if key != "settings"}}
-    return _merge(values, change)
-
-
-def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `change` laid over it, dictionaries merged key by key, everything else replaced."""
-    merged = dict(base)
-    for key, value in change.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
-
-
-def _parse_overrides(overrides: Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
-    if isinstance(overrides, Mapping):
-        return list(overrides.items())
-    if isinstance(overrides, str):
-        raise ValueError(f"overrides is the text '{overrides}', but a list of texts 'key=value' was expected.")
-    parsed = []
-    for text in overrides:
-        key, separator, value = text.partition("=")
-        if not separator or not key.strip():
-            raise ValueError(f"override '{text}' is not of the form key=value.")
-        try:
-            parsed.append((key.strip(), yaml.safe_load(value)))
-        except yaml.YAMLError:
-            raise ValueError(f"the value of override '{text}' is not valid YAML.") from None
-    return parsed
-
-
-def _nest(key: str, value: Any) -> dict[str, Any]:
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return value

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from emlib.recipe import ImageRecipe
+from emlib.recipe import ImageRecipe, InstanceRecipe
 
 
 def predict_images(
@@ -24,7 +24,8 @@ def predict_images(
         device: "cpu" or "cuda".
 
     Raises:
-        ValueError: an unknown format, a folder without pictures, two pictures of one name, a network of volumes.
+        ValueError: an unknown format, a folder without pictures, two pictures of one name, a network of volumes,
+            several networks that detect objects.
         OSError: a picture is damaged (all are looked at before the first is segmented), or `out` cannot be written.
     """
     import numpy as np
@@ -75,6 +76,8 @@ def _load_models(checkpoints: Sequence[Path], recipe: ImageRecipe, device: str) 
     """The networks, which all predict what the recipe says."""
     from emlib.training import load_model, read_checkpoint
 
+    if isinstance(recipe, InstanceRecipe) and len(checkpoints) > 1:
+        raise ValueError("--also averages maps of pixels, but this network detects objects, which cannot be averaged.")
     for checkpoint in checkpoints[1:]:
         content = read_checkpoint(checkpoint)
         names = content["model"]["channel_names"]

@@ -74,6 +74,7 @@ def describe_look(image: np.ndarray) -> str:
 
 def _generated(data: ImageDataRecipe, seed: int) -> list[ImageSource]:
     options = {"scale": data.scale, "touching": data.touching}
+    options |= {key: getattr(data, key) for key in ("cells", "sizes") if getattr(data, key) is not None}
     made = make_cell_set(data.images, seed=seed, modalities=data.modalities, shapes=data.shapes, **options)
     return [
         ImageSource(f"phantom/cell_{number:05d}", "phantom", one.modality, None, partial(_pixels, one))

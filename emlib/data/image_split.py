@@ -11,6 +11,41 @@ from emlib.randomness import numpy_generator
 SPLITS = ("train", "validation", "test")
 
 
+def folds_by_group(
+    groups: Sequence[str], count: int, *, seed: int, fixed: Sequence[str | None] | None = None
+) -> list[int | None]:
+    """Divide images into folds of equal size (but for one image), each group as evenly as its number allows.
+
+    Args:
+        groups: each image's modality.
+        count: number of folds.
+        seed: of the shuffling.
+        fixed: for each image its split if that is settled already; such images are in no fold.
+
+    Returns:
+        0 to count - 1 for each image; None where its split is settled.
+
+    Raises:
+        ValueError: fewer images than folds.
+
+    Example:
+        >>> sorted(folds_by_group(["a"] * 5 + ["b"] * 3, 4, seed=0))
+        [0, 0, 1, 1, 2, 2, 3, 3]
+    """
+    settled = list(fixed) if fixed is not None else [None] * len(groups)
+    free = settled.count(None)
+    if free < count:
+        raise ValueError(f"{free} images cannot be divided into {count} folds; there must be at least one for each.")
+    folds: list[int | None] = [None] * len(groups)
+    dealt = 0
+    for group in sorted(set(groups)):
+        members = [n for n, name in enumerate(groups) if name == group and settled[n] is None]
+        for member in numpy_generator(seed, "folds", group).permutation(len(members)):
+            folds[members[member]] = dealt % count
+            dealt += 1
+    return folds
+
+
 def split_by_group(
     groups: Sequence[str], shares: Mapping[str, float], *, seed: int, fixed: Sequence[str | None] | None = None
 ) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from emlib.atomic import atomic_path, explain_write_error, write_text
 from emlib.data.image_normalization import normalize_percentiles
 from emlib.data.image_sources import ImageSource, describe_look, find_images
-from emlib.data.image_split import SPLITS, split_by_group
+from emlib.data.image_split import SPLITS, folds_by_group, split_by_group
 from emlib.data.label_pieces import separate_pieces
 from emlib.data.prepared_images import DESCRIPTION, IMAGES, KIND, LABELS, SHUFFLED, PreparedImage, PreparedImages
 from emlib.progress import progress as show_progress
@@ -34,7 +34,8 @@ def prepare_image_data(
 
     Images become uint8 of three channels by percentiles, as `predict_image` does it with new ones. Labels are numbered
     1 ... n in each image; ids in several pieces are handled as `data.pieces` says, and cells that are too small are
-    dropped. Every modality is divided among training, validation and test.
+    dropped. Every modality is divided among training, validation and test; with `data.folds`, one fold tests, and
+    training and validation share the others.
 
     Args:
         recipe: its section `data` and its seed are what is used.
@@ -80,7 +81,7 @@ def prepare_image_data(
             pixels = image.astype(np.float64)
             sums.append((pixels.size, pixels.sum(), np.square(pixels).sum()))
         groups, fixed = [row.modality for row in rows], [source.split for source in sources]
-        split = split_by_group(groups, data.split.model_dump(), seed=recipe.seed, fixed=fixed)
+        split = _divide(groups, fixed, data, recipe.seed)
     rows = [replace(row, split=name) for row, name in zip(rows, split, strict=True)]
     statistics = {name: _statistics(name, rows, np.array(sums)) for name in SPLITS}
     prepared = PreparedImages(folder, tuple(rows), statistics, data.shuffle_labels)
@@ -127,6 +128,16 @@ def _write(path: Path, array: np.ndarray) -> None:
     stream = io.BytesIO()
     tifffile.imwrite(stream, np.ascontiguousarray(array), photometric="rgb" if array.ndim == 3 else "minisblack")
     path.write_bytes(stream.getbuffer())
+
+
+def _divide(groups: Sequence[str], fixed: Sequence[str | None], data: ImageDataRecipe, seed: int) -> list[str]:
+    shares = data.split.model_dump()
+    if data.folds is not None:
+        folds = folds_by_group(groups, data.folds.count, seed=seed, fixed=fixed)
+        fixed = ["test" if fold == data.folds.fold else one for fold, one in zip(folds, fixed, strict=True)]
+        total = shares["train"] + shares["validation"]
+        shares = {"train": shares["train"] / total, "validation": shares["validation"] / total, "test": 0.0}
+    return split_by_group(groups, shares, seed=seed, fixed=fixed)
 
 
 def _moved(labels: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from emlib.inference.instance_answer import instances_as_coco
 from emlib.inference.instance_files import load_instances, save_instances
 from emlib.inference.instance_painting import labels_from_instances
 from emlib.inference.instance_prediction import predict_instances
+from emlib.inference.instance_recipe import predict_instances_from_recipe
 from emlib.inference.instance_split import SplitInstances, load_split_instances, predict_instances_split
 from emlib.inference.instances import InstancePrediction
 from emlib.inference.split_prediction import SplitPredictions, load_split_predictions, predict_split
@@ -62,6 +63,7 @@ __all__ = [
     "predict_image",
     "predict_image_from_recipe",
     "predict_instances",
+    "predict_instances_from_recipe",
     "predict_instances_split",
     "predict_split",
     "predict_volume",

@@ -20,9 +20,10 @@ from emlib.inference.image_output import CHANNELS, FLOWS
 from emlib.inference.image_pixels import Normalization, as_pixels
 from emlib.inference.image_prediction import predict_classes, predict_flows
 from emlib.inference.image_rows import ImageRows
+from emlib.inference.instance_recipe import paint_image_from_recipe
 from emlib.inference.label_output import check_label_path, write_blocks, write_labels
 from emlib.inference.memory_budget import memory_in_bytes
-from emlib.recipe import ImageRecipe
+from emlib.recipe import ImageRecipe, InstanceRecipe
 
 PREDICTORS = {"masks_from_flows": predict_flows, "cells_from_classes": predict_classes}
 # What prediction and segmentation of a pixel take at once: three floats, and what the method's function says.
@@ -149,8 +150,9 @@ def predict_image_from_recipe(
 
     Args:
         model, image: as in `predict_image`.
-        recipe: of images.
-        changes: further arguments of `predict_image`, which come before those of the recipe.
+        recipe: of images; one of detected objects finds them with `predict_instances` and paints them.
+        changes: further arguments of `predict_image` (or `predict_instances`, and `out`), which come before those of
+            the recipe.
 
     Raises:
         TypeError: a recipe of volumes.
@@ -158,6 +160,10 @@ def predict_image_from_recipe(
     """
     if not isinstance(recipe, ImageRecipe):
         raise TypeError(f"The recipe {recipe.track} is one of volumes; predict_from_recipe applies it.")
+    if isinstance(recipe, InstanceRecipe):
+        if isinstance(image, list | tuple):
+            return [paint_image_from_recipe(model, one, recipe, **changes) for one in image]
+        return paint_image_from_recipe(model, image, recipe, **changes)
     settings = recipe.inference.model_dump() | {"normalize": recipe.data.normalization.model_dump()}
     settings |= {"method": recipe.postprocessing.method} | recipe.postprocessing.parameters()
     settings |= {} if recipe.target.has_classes else {"rule": recipe.target.rule}

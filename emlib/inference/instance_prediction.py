@@ -30,6 +30,7 @@ def predict_instances(
     window: int | Sequence[int] | None = None,
     overlap: float = 0.25,
     score_threshold: float = 0.05,
+    nms_threshold: float | None = None,
     merge_threshold: float = 0.5,
     mask_threshold: float = 0.5,
     rule: str = "published",
@@ -55,6 +56,8 @@ def predict_instances(
         window: pixels of a tile, one number or (y, x); None for the whole image in one look.
         overlap: share of a tile that the next one covers too, below 1, or a whole number of pixels.
         score_threshold: objects of this score or less are dropped, as are those below the network's own threshold.
+        nms_threshold: objects of one look that overlap a better one more than this are dropped; None: the network's
+            own threshold.
         merge_threshold: share of an object's pixels, above 0, that tells that two tiles saw the same one.
         mask_threshold: probability from which on a pixel belongs to an object.
         rule: how masks are drawn, see `paste_masks`.
@@ -83,6 +86,8 @@ def predict_instances(
     """
     for name, share in (("score_threshold", score_threshold), ("mask_threshold", mask_threshold)):
         check_share(name, share, above_zero=name == "mask_threshold")
+    if nms_threshold is not None:
+        check_share("nms_threshold", nms_threshold)
     check_share("merge_threshold", merge_threshold, above_zero=True)
     if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
         raise ValueError(f"batch_size must be a whole number of at least 1, not {batch_size!r}.")
@@ -98,7 +103,11 @@ def predict_instances(
     before, cut_off, empty, seen = _counted(model), 0, 0, []
     batches = [range(start, min(start + batch_size, len(tiles))) for start in range(0, len(tiles), batch_size)]
     on_cpu = next((parameter.device.type for parameter in model.parameters()), "cpu") == "cpu"
-    with _resized(model, tiles, scale), keep_freed_memory() if on_cpu else contextlib.nullcontext():
+    with (
+        _resized(model, tiles, scale),
+        _suppressing(model, nms_threshold),
+        keep_freed_memory() if on_cpu else contextlib.nullcontext(),
+    ):
         for batch in show_progress(batches, label="detecting", unit="batch", show=progress):
             images = [_tensor(pixels[tiles.slices(number)], channels) for number in batch]
             for number, found in zip(batch, detect(model, images, batch_size=batch_size), strict=True):
@@ -179,3 +188,19 @@ def _resized(model: nn.Module, tiles: ImageTiles, scale: float | None) -> Iterat
         yield
     finally:
         model.test_short_sides, model.long_side = kept
+
+
+@contextlib.contextmanager
+def _suppressing(model: nn.Module, threshold: float | None) -> Iterator[None]:
+    """Inside the block the network drops objects that overlap a better one by more than the threshold."""
+    heads = getattr(model, "roi_heads", None)
+    if threshold is None:
+        yield
+        return
+    if heads is None:
+        raise TypeError(f"nms_threshold is for a Mask R-CNN; {type(model).__name__} is none.")
+    kept, heads.nms_thresh = heads.nms_thresh, threshold
+    try:
+        yield
+    finally:
+        heads.nms_thresh = kept

@@ -36,8 +36,8 @@ def predict_instances_split(
         folder: written whole or not at all; what was there before is replaced.
         device: where to run; None is where the network is.
         progress: show how many pictures are done.
-        settings: of `predict_instances`: window, overlap, score_threshold, merge_threshold, mask_threshold, rule,
-            scale, batch_size.
+        settings: of `predict_instances`: window, overlap, score_threshold, nms_threshold, merge_threshold,
+            mask_threshold, rule, scale, batch_size.
 
     Returns:
         SplitInstances, of `InstancePrediction`.

@@ -15,7 +15,7 @@ from torch import nn
 from emlib.atomic import atomic_path
 from emlib.inference.cell_prediction import PREDICTORS
 from emlib.progress import progress as show_progress
-from emlib.recipe import ImageRecipe
+from emlib.recipe import ImageRecipe, InstanceRecipe
 
 
 def predict_split(
@@ -44,12 +44,14 @@ def predict_split(
         background, interior and boundary.
 
     Raises:
-        TypeError: a recipe of volumes.
+        TypeError: a recipe of volumes, or of detected objects.
         ValueError: no picture, and as `predict_flows`.
         OSError: the folder cannot be written.
     """
     if not isinstance(recipe, ImageRecipe):
         raise TypeError(f"The recipe {recipe.track} is one of volumes; predict_from_recipe applies it.")
+    if isinstance(recipe, InstanceRecipe):
+        raise TypeError(f"The recipe {recipe.track} is one of detected objects; predict_instances_split applies it.")
     if not len(images):
         raise ValueError("There is no picture to predict: the split is empty.")
     predict, settings = PREDICTORS[recipe.postprocessing.method], recipe.inference.model_dump(exclude={"memory"})

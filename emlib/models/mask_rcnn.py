@@ -14,14 +14,13 @@ from emlib.models.layer_style import check_word
 from emlib.models.mask_rcnn_anchors import PyramidAnchors
 from emlib.models.mask_rcnn_backbones import ARCHITECTURES, NORMS, STRIDES, build_backbone, torchvision
 from emlib.models.mask_rcnn_images import IMAGENET_MEAN, IMAGENET_STD, check_images, prepare_images
-from emlib.models.mask_rcnn_limits import LimitsReached, limits_for
+from emlib.models.mask_rcnn_limits import LimitsReached, choose_limits
 from emlib.models.mask_rcnn_rules import RULES
 from emlib.models.mask_rcnn_targets import check_targets
 from emlib.models.mask_rcnn_weights import load_backbone_weights, looks_fresh
 from emlib.models.sizes import check_channels, check_whole
 
 BOX_WIDTH, TINY_BOX_WIDTH = 1024, 256
-PUBLISHED_BEFORE_NMS, PUBLISHED_AFTER_NMS, PUBLISHED_DETECTIONS = (2000, 1000), (1000, 1000), 600
 
 
 class MaskRCNN(nn.Module):
@@ -144,7 +143,8 @@ class MaskRCNN(nn.Module):
         for key, value in shares.items():
             if not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise ValueError(f"{name}: {key} is {value!r}, but a number from 0 to 1 was expected.")
-        limits = _limits(name, proposals_before_nms, proposals_after_nms, detections_per_image, objects_per_image)
+        self.given_limits = (proposals_before_nms, proposals_after_nms, detections_per_image)
+        limits = choose_limits(name, *self.given_limits, objects_per_image)
         if trainable_layers is None:
             trainable_layers = 3 if norm == "frozen" else 5
         check_whole(name, "trainable_layers", trainable_layers, 0)
@@ -240,6 +240,22 @@ class MaskRCNN(nn.Module):
             one["boxes"] = batch.to_image(number, one["boxes"])
         return found
 
+    def follow_objects(self, objects_per_image: int) -> None:
+        """Change the limits that were left to the data: as if built with this `objects_per_image`.
+
+        Raises:
+            ValueError: no whole number from 0.
+
+        Example:
+            >>> model = mask_rcnn_tiny(proposals_after_nms=500)
+            >>> model.follow_objects(900)
+            >>> model.rpn.most_proposals, model.roi_heads.detections_per_img
+            ((500, 500), 1800)
+        """
+        limits = choose_limits(self.name, *self.given_limits, objects_per_image)
+        self.rpn.limit(limits["before_nms"], limits["after_nms"])
+        self.roi_heads.detections_per_img = limits["detections"]
+
     def _refuse_fresh(self) -> None:
         if self.norm == "frozen" and self.training and self._starts_fresh is None:
             self._starts_fresh = looks_fresh(self.backbone.body)
@@ -257,31 +273,6 @@ mask_rcnn_x101_32x8d_fpn = partial(MaskRCNN, "resnext101_32x8d")
 mask_rcnn_tiny = partial(
     MaskRCNN, "tiny", anchor_sizes=(8, 16, 32, 64, 128), short_side=None, long_side=None, norm="group"
 )
-
-
-def _limits(name: str, before: Any, after: Any, detections: int | None, objects: int | None) -> dict[str, Any]:
-    """The three limits: as given, else after the number of objects, else as published."""
-    published = {
-        "before_nms": PUBLISHED_BEFORE_NMS,
-        "after_nms": PUBLISHED_AFTER_NMS,
-        "detections": PUBLISHED_DETECTIONS,
-    }
-    if objects is not None:
-        check_whole(name, "objects_per_image", objects, 0)
-        limits = limits_for(objects)
-        published = {key: getattr(limits, key) for key in published}
-    given = {"before_nms": before, "after_nms": after, "detections": detections}
-    limits = {key: published[key] if value is None else value for key, value in given.items()}
-    for key, option in (("before_nms", "proposals_before_nms"), ("after_nms", "proposals_after_nms")):
-        pair = limits[key]
-        pair = (pair, pair) if isinstance(pair, int) else tuple(pair)
-        if len(pair) != 2:
-            raise ValueError(f"{name}: {option} is {list(pair)}, but one number or (training, testing) was expected.")
-        for value in pair:
-            check_whole(name, option, value, 1)
-        limits[key] = pair
-    check_whole(name, "detections_per_image", limits["detections"], 1)
-    return limits
 
 
 def _short_sides(name: str, given: Any, test: int | None) -> tuple[tuple[int, ...], tuple[int, ...]]:

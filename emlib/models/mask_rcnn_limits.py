@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import ceil
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+
+from emlib.models.sizes import check_whole
 
 HEADROOM = 2
 PROPOSALS_PER_OBJECT, CANDIDATES_PER_OBJECT = 8, 10
 LEAST_DETECTIONS, LEAST_PROPOSALS, LEAST_CANDIDATES = 100, 1000, 2000
 STEP = 100
+PUBLISHED_BEFORE_NMS, PUBLISHED_AFTER_NMS, PUBLISHED_DETECTIONS = (2000, 1000), (1000, 1000), 600
 
 
 @dataclass(frozen=True)
@@ -97,3 +101,45 @@ def limits_for(objects_per_image: int | Sequence[int]) -> DetectionLimits:
         after_nms=max(LEAST_PROPOSALS, PROPOSALS_PER_OBJECT * most),
         detections=max(LEAST_DETECTIONS, STEP * ceil(HEADROOM * most / STEP)),
     )
+
+
+def choose_limits(name: str, before: Any, after: Any, detections: int | None, objects: int | None) -> dict[str, Any]:
+    """The limits of a network: as given, else after the number of objects, else as published.
+
+    Args:
+        name: of the network, for the sentence of an error.
+        before, after: one number or (training, testing), or None.
+        detections: a number or None.
+        objects: of the fullest image, or None if nobody knows.
+
+    Returns:
+        "before_nms" and "after_nms", (training, testing), and "detections".
+
+    Raises:
+        ValueError: no whole numbers from 1.
+
+    Example:
+        >>> choose_limits("it", None, 500, None, None)
+        {'before_nms': (2000, 1000), 'after_nms': (500, 500), 'detections': 600}
+    """
+    published = {
+        "before_nms": PUBLISHED_BEFORE_NMS,
+        "after_nms": PUBLISHED_AFTER_NMS,
+        "detections": PUBLISHED_DETECTIONS,
+    }
+    if objects is not None:
+        check_whole(name, "objects_per_image", objects, 0)
+        limits = limits_for(objects)
+        published = {key: getattr(limits, key) for key in published}
+    given = {"before_nms": before, "after_nms": after, "detections": detections}
+    limits = {key: published[key] if value is None else value for key, value in given.items()}
+    for key, option in (("before_nms", "proposals_before_nms"), ("after_nms", "proposals_after_nms")):
+        pair = limits[key]
+        pair = (pair, pair) if isinstance(pair, int) else tuple(pair)
+        if len(pair) != 2:
+            raise ValueError(f"{name}: {option} is {list(pair)}, but one number or (training, testing) was expected.")
+        for value in pair:
+            check_whole(name, option, value, 1)
+        limits[key] = pair
+    check_whole(name, "detections_per_image", limits["detections"], 1)
+    return limits

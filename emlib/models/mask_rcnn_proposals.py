@@ -62,6 +62,21 @@ class ProposalNetwork(RegionProposalNetwork):
         )
         self.anchor_batch, self.rules = anchor_batch, rules
 
+    @property
+    def most_candidates(self) -> tuple[int, int]:
+        """Candidates of a level, for training and for testing."""
+        return self._pre_nms_top_n["training"], self._pre_nms_top_n["testing"]
+
+    @property
+    def most_proposals(self) -> tuple[int, int]:
+        """Proposals of an image, for training and for testing."""
+        return self._post_nms_top_n["training"], self._post_nms_top_n["testing"]
+
+    def limit(self, before_nms: tuple[int, int], after_nms: tuple[int, int]) -> None:
+        """Change the numbers of candidates and proposals, each for training and for testing."""
+        self._pre_nms_top_n = dict(zip(("training", "testing"), before_nms, strict=True))
+        self._post_nms_top_n = dict(zip(("training", "testing"), after_nms, strict=True))
+
     def forward(
         self,
         images: ImageBatch,

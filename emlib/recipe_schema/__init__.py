@@ -18,7 +18,13 @@ from emlib.recipe_schema.augmentation import (
 )
 from emlib.recipe_schema.cell_augmentation import CellAugmentationRecipe
 from emlib.recipe_schema.data import DataRecipe, SplitRecipe
-from emlib.recipe_schema.image_data import ImageDataRecipe, ImageSetRecipe, ImageSplitRecipe, NormalizationRecipe
+from emlib.recipe_schema.image_data import (
+    FoldsRecipe,
+    ImageDataRecipe,
+    ImageSetRecipe,
+    ImageSplitRecipe,
+    NormalizationRecipe,
+)
 from emlib.recipe_schema.image_target import ImageTargetOutput, ImageTargetRecipe
 from emlib.recipe_schema.image_training import (
     ImageEvaluationRecipe,
@@ -28,6 +34,16 @@ from emlib.recipe_schema.image_training import (
     ImageScheduleRecipe,
     ImageTrainingRecipe,
     ReplayRecipe,
+)
+from emlib.recipe_schema.instances import (
+    DetectionLosses,
+    InstanceDataRecipe,
+    InstanceEvaluationRecipe,
+    InstanceInferenceRecipe,
+    InstanceModelRecipe,
+    InstancePostprocessingRecipe,
+    InstanceTargetRecipe,
+    InstanceTrainingRecipe,
 )
 from emlib.recipe_schema.section import Section
 from emlib.recipe_schema.target import LossTerm, TargetOutput, TargetRecipe
@@ -40,9 +56,11 @@ __all__ = [
     "CutBlur",
     "CutNoise",
     "DataRecipe",
+    "DetectionLosses",
     "Elastic",
     "EvaluationRecipe",
     "Flip",
+    "FoldsRecipe",
     "Grayscale",
     "ImageDataRecipe",
     "ImageEvaluationRecipe",
@@ -56,6 +74,13 @@ __all__ = [
     "ImageTargetRecipe",
     "ImageTrainingRecipe",
     "InferenceRecipe",
+    "InstanceDataRecipe",
+    "InstanceEvaluationRecipe",
+    "InstanceInferenceRecipe",
+    "InstanceModelRecipe",
+    "InstancePostprocessingRecipe",
+    "InstanceTargetRecipe",
+    "InstanceTrainingRecipe",
     "LossTerm",
     "Misalign",
     "MissingParts",

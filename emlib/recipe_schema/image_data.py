@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from emlib.recipe_schema.section import Count, Fraction, Pair, Positive, Section
 
 SplitName = Literal["train", "validation", "test"]
+SizeFactor = Annotated[float, Field(ge=0.25, le=4)]
 
 
 class ImageSplitRecipe(Section):
@@ -57,6 +58,19 @@ class NormalizationRecipe(Section):
         return self
 
 
+class FoldsRecipe(Section):
+    """Division for cross-validation: every image tests once in `count` runs."""
+
+    count: Annotated[int, Field(ge=2)] = Field(description="runs; data.folds.fold goes from 0 to count - 1")
+    fold: Count = 0
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> FoldsRecipe:
+        if self.fold >= self.count:
+            raise ValueError(f"data.folds.fold is {self.fold}, but must be below data.folds.count, {self.count}")
+        return self
+
+
 class ImageDataRecipe(Section):
     """Where images and labels come from and how they are divided."""
 
@@ -70,12 +84,19 @@ class ImageDataRecipe(Section):
     shapes: tuple[Pair, Pair] = Field(((192, 192), (320, 320)), description="phantom: smallest and largest (y, x)")
     scale: Annotated[float, Field(ge=0.25, le=8)] = Field(1.0, description="phantom: size of the cells")
     touching: Fraction = Field(0.5, description="phantom: share of cells that are placed against another one")
+    cells: Positive | None = Field(None, description="phantom: cells of an image; None: the usual density")
+    sizes: tuple[SizeFactor, SizeFactor] | None = Field(
+        None, description="phantom: smallest and largest factor of the size of a single cell; None: all 1"
+    )
     pieces: Literal["as_labelled", "largest", "all"] = Field(
         "as_labelled", description="ids that lie in several pieces: the largest is the cell, or each piece is one"
     )
     min_cell_size: Count = Field(0, description="cells with fewer pixels are dropped from the truth")
     normalization: NormalizationRecipe = NormalizationRecipe()
     split: ImageSplitRecipe = ImageSplitRecipe()
+    folds: FoldsRecipe | None = Field(
+        None, description="one fold tests; train and validation share the others as data.split says of them"
+    )
     shuffle_labels: bool = Field(False, description="control run: moves the truth away from its image; must fail")
 
     @model_validator(mode="after")
@@ -84,4 +105,6 @@ class ImageDataRecipe(Section):
             raise ValueError("data.source is 'phantom', which also needs data.images")
         if self.source != "phantom" and not self.sets:
             raise ValueError(f"data.source is '{self.source}', which also needs data.sets")
+        if self.sizes is not None and self.sizes[0] > self.sizes[1]:
+            raise ValueError(f"data.sizes is {list(self.sizes)}, but the smallest must not be above the largest")
         return self

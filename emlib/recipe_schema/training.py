@@ -86,3 +86,15 @@ class TrainingRecipe(Section):
     validate_every: Count = Field(1000, description="iterations between validation losses; 0 switches off")
     validation_samples: Positive = 8
     evaluate_every: Count = Field(0, description="iterations between whole inference + score on validation; 0 is off")
+    patience: Positive | None = Field(
+        None, description="measurements on validation without a better one, after which training stops; None: never"
+    )
+
+    @model_validator(mode="after")
+    def _something_to_be_patient_about(self) -> TrainingRecipe:
+        if self.patience is not None and not (self.validate_every or self.evaluate_every):
+            raise ValueError(
+                "training.patience is set, but training.validate_every and training.evaluate_every are 0, so that "
+                "nothing is measured that could stop getting better"
+            )
+        return self

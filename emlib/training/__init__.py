@@ -2,12 +2,15 @@
 
 from emlib.training.checkpoint import find_latest, list_checkpoints, load_recipe_of, read_checkpoint
 from emlib.training.image_samples import ImageTrainingSamples, ImageValidationSamples
+from emlib.training.instance_validation import instance_evaluation
 from emlib.training.loop import train
 from emlib.training.monitor import read_training_log
 from emlib.training.samples import TrainingSamples, ValidationSamples
 from emlib.training.schedule import learning_rate_at
+from emlib.training.tasks import training_task
 from emlib.training.validation import image_evaluation, volume_evaluation
 from emlib.training.weights import WeightReport, load_model, load_weights
+from emlib.training.whole_image_samples import WholeImageSamples, WholeImageValidationSamples
 
 __all__ = [
     "ImageTrainingSamples",
@@ -15,8 +18,11 @@ __all__ = [
     "TrainingSamples",
     "ValidationSamples",
     "WeightReport",
+    "WholeImageSamples",
+    "WholeImageValidationSamples",
     "find_latest",
     "image_evaluation",
+    "instance_evaluation",
     "learning_rate_at",
     "list_checkpoints",
     "load_model",
@@ -25,5 +31,6 @@ __all__ = [
     "read_checkpoint",
     "read_training_log",
     "train",
+    "training_task",
     "volume_evaluation",
 ]

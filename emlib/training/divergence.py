@@ -25,7 +25,8 @@ def explain_divergence(iteration: int, losses: Mapping[str, float], own: float, 
         for batch in batches
         for index, position in zip(batch["index"], batch["position"], strict=True)
     ]
-    axes = "image, y, x" if batches[0]["image"].ndim == 4 else "z, y, x"
+    images = batches[0]["image"]
+    axes = "image, y, x" if isinstance(images, list) or images.ndim == 4 else "z, y, x"
     return (
         f"Training stopped at iteration {iteration}: the loss is not finite ({figures}) on samples (number at {axes}) "
         f"{', '.join(samples)}; a lower learning rate or gradient clipping may help, and nothing of it was saved."

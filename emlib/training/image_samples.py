@@ -13,19 +13,32 @@ from emlib.data.amplified_sampling import EpochOrder, amplify
 from emlib.data.modality_discovery import load_groups
 from emlib.data.prepared_images import load_prepared_images
 from emlib.randomness import derive_seed, torch_generator
-from emlib.recipe import ImageRecipe
+from emlib.recipe import ImageRecipe, InstanceRecipe
 from emlib.recipe_schema import CellAugmentationRecipe, ImageTrainingRecipe, ReplayRecipe
 from emlib.targets import build_image_targets
 
 
-def _finish(
+def finish_sample(
     recipe: ImageRecipe, image: torch.Tensor, labels: torch.Tensor, geometry: CropGeometry, index: int, number: int
 ) -> dict[str, Any]:
-    target = build_image_targets(labels, recipe.target)
+    """A sample as the loop takes it, with the target that the recipe wants."""
+    is_detected = isinstance(recipe, InstanceRecipe)
+    target = number_objects(labels) if is_detected else build_image_targets(labels, recipe.target)
     return {"image": image, "target": target, "index": index, "position": torch.tensor([number, *geometry.start])}
 
 
-def _groups_of(images: Any, settings: ImageTrainingRecipe) -> Sequence[str | int]:
+def number_objects(labels: torch.Tensor) -> torch.Tensor:
+    """The target of a network that detects objects: int32 (1, y, x), ids 1 ... n in their order, 0 = background.
+
+    Example:
+        >>> number_objects(torch.tensor([[0, 70000, 7]])).tolist()
+        [[[0, 2, 1]]]
+    """
+    ids, numbers = torch.unique(labels, return_inverse=True)
+    return (numbers + int(int(ids[0]) != 0)).to(torch.int32)[None]
+
+
+def groups_of(images: Any, settings: ImageTrainingRecipe) -> Sequence[str | int]:
     """The group of each image, for amplified sampling."""
     if not settings.amplify:
         return [0] * len(images)
@@ -77,7 +90,8 @@ class ImageTrainingSamples(Dataset):
         replay: a sequence like `images`, for a recipe with `training.replay`; None opens the folder that it names.
 
     An item is a dictionary of `image` float32 (c, Y, X), `target` float32 (C, Y, X), `index`, and `position` int64
-    (number of the image, y, x) of the crop; images for replay are counted after the others.
+    (number of the image, y, x) of the crop; images for replay are counted after the others. The target of objects that
+    are to be detected is int32 (1, Y, X), see `number_objects`.
 
     Raises:
         FileNotFoundError: there is no such table of groups, or no prepared data for replay.
@@ -94,7 +108,7 @@ class ImageTrainingSamples(Dataset):
             raise ValueError("There are images for replay, but training.replay is not set.")
         self.recipe, self.images, self.length = recipe, images, length
         self.augmentation = build_cell_augmentation(recipe.augmentation, window=settings.window)
-        groups = _groups_of(images, settings)
+        groups = groups_of(images, settings)
         self.order = EpochOrder(amplify(groups, settings.amplify), seed=derive_seed(recipe.seed, "images"))
         self.replay = None
         if settings.replay is not None:
@@ -113,7 +127,7 @@ class ImageTrainingSamples(Dataset):
         if replayed:
             images, augmentation = self.replay, self.replay_augmentation
         image, labels, geometry = augmentation.sample(*images[number], generator)
-        return _finish(self.recipe, image, labels, geometry, index, number + replayed * len(self.images))
+        return finish_sample(self.recipe, image, labels, geometry, index, number + replayed * len(self.images))
 
     def _image_of(self, index: int) -> tuple[int, bool]:
         """The number of a sample's image, and whether it is one for replay."""
@@ -148,4 +162,4 @@ class ImageValidationSamples(Dataset):
         number = index % len(self.images)
         generator = torch_generator(self.recipe.seed, "validation", index)
         image, labels, geometry = self.augmentation.sample(*self.images[number], generator)
-        return _finish(self.recipe, image, labels, geometry, index, number)
+        return finish_sample(self.recipe, image, labels, geometry, index, number)

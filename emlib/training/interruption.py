@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -45,3 +46,19 @@ def stop_requests() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_training(number: signal.Signals | None, message: str) -> NoReturn:
+    """End a training that was asked to stop, as the signal would have done it.
+
+    Args:
+        number: the signal; None where another process got it.
+        message: goes with the exception.
+
+    Raises:
+        KeyboardInterrupt: SIGINT, or None.
+        SystemExit: another signal, with 128 + its number.
+    """
+    if number is None or number == signal.SIGINT:
+        raise KeyboardInterrupt(message)
+    raise SystemExit(128 + int(number))

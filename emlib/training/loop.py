@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from signal import SIGINT
 from typing import Any
 
 import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from emlib.losses import CompositeLoss
 from emlib.models import build_model, count_parameters
 from emlib.progress import progress as show_progress
 from emlib.randomness import derive_seed, random_state, restore_random_state, seed_everything
 from emlib.recipe import Recipe
-from emlib.targets import channel_names, channel_pairs, class_weights, output_channel_count
 from emlib.training import checkpoint as checkpoints
 from emlib.training.batch_norm import synchronize_batch_norm
 from emlib.training.divergence import explain_divergence, refuse_broken_weights
-from emlib.training.interruption import stop_requests
+from emlib.training.interruption import stop_requests, stop_training
 from emlib.training.launch import launch
 from emlib.training.material import own_evaluation, training_samples, validation_samples
 from emlib.training.memory_order import use_fast_memory_order
@@ -33,7 +30,8 @@ from emlib.training.run_state import RunState
 from emlib.training.samples import make_loader
 from emlib.training.schedule import learning_rate_at
 from emlib.training.starting_weights import start_weights
-from emlib.training.validation import Evaluation, validation_loss
+from emlib.training.tasks import training_task
+from emlib.training.validation import Evaluation, measure, validation_loss
 
 
 def train(
@@ -48,6 +46,8 @@ def train(
     progress: bool = True,
 ) -> Path:
     """Train a recipe's network; called again on the same folder it goes on where it stopped.
+
+    It ends after `training.iterations`, or where `training.patience` measurements on validation brought nothing better.
 
     The result depends on the recipe and its seed. On the CPU it is the same bit for bit, whether or not the run was
     interrupted, killed and resumed, and whatever the number of data-loader workers. Started by torchrun, all its
@@ -86,14 +86,10 @@ def train(
 
     # Network and losses come first, so that a misspelt setting is found before data is fetched and prepared.
     seed_everything(recipe.seed)
-    outputs = recipe.target.outputs
-    options = recipe.model.options()
-    network = build_model(
-        recipe.model.name, in_channels=recipe.model.in_channels, out_channels=len(channel_names(outputs)), **options
-    )
+    task, options = training_task(recipe), recipe.model.options()
+    channels = {"in_channels": recipe.model.in_channels, "out_channels": task.out_channels}
+    network = build_model(recipe.model.name, **channels, **options)
     check_network(recipe, network, evaluate)
-    terms = [(output.name, output_channel_count(output), output.losses) for output in outputs]
-    loss = CompositeLoss(terms, class_weights=class_weights)
 
     # Where are we? Process 0 looks at the folder for all.
     found = open_folder(out_dir, recipe, resume, say) if fabric.is_global_zero else None
@@ -101,7 +97,7 @@ def train(
     state = RunState()
     if latest is not None:
         stored = checkpoints.read_state(latest)
-        state = RunState(**stored["run"])
+        state, options = RunState(**stored["run"]), checkpoints.read_checkpoint(latest)["model"]["options"]
         if state.best and not (out_dir / state.best["checkpoint"]).is_dir():
             state.best = None
         if state.best is None:
@@ -109,7 +105,7 @@ def train(
         if fabric.is_global_zero:
             # The run may have been killed after its checkpoint was written and before this was done.
             _point_to_best(out_dir, state, settings.keep_last)
-        if state.iteration >= settings.iterations:
+        if state.iteration >= settings.iterations or state.is_stale(settings.patience):
             say(f"{out_dir} is trained: {state.iteration} iterations are done.")
             return checkpoints.resolve_checkpoint(out_dir)
 
@@ -117,6 +113,7 @@ def train(
 
     # Data. A sample is known by its number: neither processes, nor workers, nor interruptions change the order.
     data = open_data(recipe, out_dir, data, data_dir, fabric, resumed=latest is not None)
+    task.follow_data(network, data, options, fabric, say)
     batch_of_all = settings.batch_size * fabric.world_size * settings.accumulate
     first, stop = state.samples, state.samples + (settings.iterations - state.iteration) * batch_of_all
     samples = training_samples(recipe, data, length=stop, batch_size=batch_of_all)
@@ -133,7 +130,7 @@ def train(
         optimizer.load_state_dict(stored["optimizer"])
         fabric.strategy.precision.load_state_dict(stored["precision"])
         restore_random_state(stored["random"])
-    names = ["loss", *(f"{o.name}/{term.name}" for o in outputs for term in o.losses if term.weight > 0)]
+    names = ["loss", *task.loss_names]
 
     # What is measured on the way.
     held_out = None
@@ -144,8 +141,8 @@ def train(
     table = pictures = None
     if fabric.is_global_zero:
         table = TrainingTable(out_dir / "training.csv", names[1:], until=state.iteration)
-        pictures = Pictures(out_dir, start=state.iteration, pairs=channel_pairs(outputs))
-    description = describe(recipe, options, samples.voxel_size, network)
+        pictures = Pictures(out_dir, start=state.iteration, pairs=task.pairs)
+    description = describe(recipe, options, task.channel_names, samples.voxel_size, network)
     description |= {} if loaded is None else {"pretrained": loaded}
 
     where = f"{fabric.device.type}" + (f", {fabric.world_size} processes" if fabric.world_size > 1 else "")
@@ -170,8 +167,7 @@ def train(
                     batch = fabric.to_device(next(batches))
                     seen.append(batch)
                     with fabric.no_backward_sync(model, enabled=step + 1 < settings.accumulate):
-                        prediction = model(batch["image"])
-                        total, parts = loss(prediction.float(), batch["target"], batch.get("valid"))
+                        total, parts, said = task.losses(model, batch)
                         fabric.backward(total / settings.accumulate)
                     sums[:-1] += torch.stack([total.detach(), *(parts[name] for name in names[1:])]).double()
                 # One exchange an iteration: mean losses, and whether any process was asked to stop.
@@ -194,17 +190,22 @@ def train(
                 last = state.iteration == settings.iterations
                 here = checkpoints.checkpoint_path(out_dir, state.iteration)
                 row: dict[str, float] = {}
-                improved = False
+                improved = gives_up = False
                 if held_out is not None and (last or _due(state.iteration, settings.validate_every)):
-                    row["validation_loss"] = validation_loss(fabric, network, loss, held_out)
+                    row["validation_loss"] = validation_loss(fabric, network, task, held_out)
                 if evaluate is not None and (last or _due(state.iteration, settings.evaluate_every)):
                     if fabric.is_global_zero:
-                        row |= _evaluate(evaluate, network, state.iteration)
+                        row |= measure(evaluate, network, state.iteration)
                         metric = next(name for name in row if name != "validation_loss")
                         improved = state.offer(metric, row[metric], here.name)
                     fabric.barrier()
                 elif evaluate is None and row:
                     improved = state.offer("validation_loss", row["validation_loss"], here.name)
+
+                if row and settings.patience is not None:
+                    # Process 0 knows what was measured.
+                    gives_up = not last and fabric.broadcast(state.is_stale(settings.patience))
+                    last = last or gives_up
 
                 # Write down. A lone process need not wait for the next exchange to know that it was asked to stop.
                 stopping = stopping or (fabric.world_size == 1 and stop_request.signal is not None)
@@ -221,12 +222,17 @@ def train(
                         table.add(full)
                         pictures.add_scalars(full)
                     if _due(state.iteration, settings.image_every):
-                        pictures.add_sample(state.iteration, batch["image"][0], batch["target"][0], prediction[0])
+                        pictures.add_sample(state.iteration, *task.panels(network, batch, said))
                     if saving:
                         table.flush_to_disk()
                         _save(here, network, optimizer, fabric, state, description, settings.keep_last)
                 if stopping:
-                    _stop(stop_request.signal, state.iteration, out_dir, say)
+                    again = f"train again with the same recipe and {out_dir} to go on"
+                    say(message := f"Stopped after iteration {state.iteration}; {again}.")
+                    stop_training(stop_request.signal, message)
+                if gives_up:
+                    say(f"nothing better in {state.stale} measurements: training ends with iteration {state.iteration}")
+                    break
     finally:
         if pictures is not None:
             pictures.close()
@@ -244,18 +250,6 @@ def _silent(_line: str) -> None:
 
 def _due(iteration: int, every: int) -> bool:
     return every > 0 and iteration % every == 0
-
-
-def _evaluate(evaluate: Evaluation, network: nn.Module, iteration: int) -> dict[str, float]:
-    network.eval()
-    with torch.no_grad():
-        figures = evaluate(network, iteration)
-    network.train()
-    if not isinstance(figures, Mapping) or not figures or "validation_loss" in figures:
-        raise ValueError(
-            f"evaluate returned {figures!r}, but names (other than validation_loss) and figures were expected."
-        )
-    return {str(name): float(value) for name, value in figures.items()}
 
 
 def _line(state: RunState, iterations: int, row: Mapping[str, float], improved: bool) -> str:
@@ -291,11 +285,3 @@ def _save(
 def _point_to_best(out_dir: Path, state: RunState, keep_last: int) -> None:
     checkpoints.write_best(out_dir, state.best)
     checkpoints.prune_checkpoints(out_dir, keep_last=keep_last, best=state.best["checkpoint"])
-
-
-def _stop(signal: Any, iteration: int, out_dir: Path, say: Callable[[str], None]) -> None:
-    message = f"Stopped after iteration {iteration}; train again with the same recipe and {out_dir} to go on."
-    say(message)
-    if signal is None or signal == SIGINT:
-        raise KeyboardInterrupt(message)
-    raise SystemExit(128 + int(signal))

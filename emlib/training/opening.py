@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from torch import nn
 
 from emlib.atomic import explain_write_error
 from emlib.inference.windows import check_divisible
-from emlib.recipe import ImageRecipe, Recipe
-from emlib.targets import channel_names
+from emlib.models.mask_rcnn import MaskRCNN
+from emlib.recipe import ImageRecipe, InstanceRecipe, Recipe
 from emlib.training import checkpoint as checkpoints
 from emlib.training.material import data_functions
 from emlib.training.resume import check_same_training
@@ -37,22 +37,39 @@ def check_network(recipe: Recipe, network: nn.Module, evaluate: Evaluation | Non
 
     Raises:
         ValueError: the window of the training, or of the evaluation while training, with the nearest that fit; a
-            network of images for volumes, or the other way round; classes from a network without softmax over them.
+            network of images for volumes, or the other way round; one that detects objects for another target, or the
+            other way round, or that would start from nothing and cannot; classes from a network without softmax.
     """
-    if len(network.min_divisor) != len(recipe.training.window):
-        kinds = ["volumes" if len(sides) == 3 else "images" for sides in (network.min_divisor, recipe.training.window)]
-        raise ValueError(
-            f"model.name is '{recipe.model.name}', a network of {kinds[0]}, but the recipe is of {kinds[1]}."
-        )
-    check_divisible(recipe.training.window, network.min_divisor)
+    name, of_images = recipe.model.name, isinstance(recipe, ImageRecipe)
+    if len(network.min_divisor) != (2 if of_images else 3):
+        kinds = ("images", "volumes") if len(network.min_divisor) == 2 else ("volumes", "images")
+        raise ValueError(f"model.name is '{name}', a network of {kinds[0]}, but the recipe is of {kinds[1]}.")
+    if isinstance(network, MaskRCNN) != isinstance(recipe, InstanceRecipe):
+        detects = isinstance(network, MaskRCNN)
+        kinds = ("detects objects", "images") if detects else ("does not detect objects", "instances")
+        raise ValueError(f"model.name is '{name}', a network that {kinds[0]}, but data.kind is '{kinds[1]}'.")
+    windows = [recipe.training.window]
     if recipe.training.evaluate_every and evaluate is None:
-        check_divisible(recipe.inference.window, network.min_divisor)
-    classes = isinstance(recipe, ImageRecipe) and recipe.target.has_classes
-    if classes and getattr(network, "output", None) != "softmax":
+        windows.append(recipe.inference.window)
+    for window in windows:
+        if window is not None:
+            check_divisible(window, network.min_divisor)
+    if isinstance(recipe, InstanceRecipe):
+        _refuse_fresh_and_frozen(recipe, network)
+    elif of_images and recipe.target.has_classes and getattr(network, "output", None) != "softmax":
         raise ValueError(
-            f"target.outputs are classes, of which every pixel has one, but model.name, '{recipe.model.name}', "
+            f"target.outputs are classes, of which every pixel has one, but model.name, '{name}', "
             "does not end in a softmax over them; the networks monai_unet, unetr and swin_unetr do with "
             "model.settings.output."
+        )
+
+
+def _refuse_fresh_and_frozen(recipe: InstanceRecipe, network: nn.Module) -> None:
+    if network.norm == "frozen" and recipe.model.backbone_weights is None and recipe.model.pretrained is None:
+        raise ValueError(
+            f"model.name is '{recipe.model.name}' with frozen normalisation, which needs the statistics of pretrained "
+            "weights: set model.backbone_weights to a file of ImageNet weights of that backbone (of torchvision, for "
+            "example), or model.settings.norm to 'group'."
         )
 
 
@@ -108,9 +125,11 @@ def open_data(
     return data
 
 
-def describe(recipe: Recipe, options: dict[str, Any], voxel_size: Any, network: nn.Module) -> dict[str, Any]:
+def describe(
+    recipe: Recipe, options: dict[str, Any], channels: Sequence[str], voxel_size: Any, network: nn.Module
+) -> dict[str, Any]:
     """What every checkpoint of a training says about itself, but for iteration and metrics."""
-    names = channel_names(recipe.target.outputs)
+    names = list(channels)
     model = {
         "name": recipe.model.name,
         "in_channels": recipe.model.in_channels,

@@ -7,7 +7,8 @@ from typing import Any
 
 from emlib.recipe import Recipe
 
-# How long it runs, what it writes and how many processes load data change nothing in the weights of an iteration.
+# How long it runs and when it gives up, what it writes and how many processes load data change nothing in the weights
+# of an iteration.
 FREE = {
     "training.iterations",
     "training.log_every",
@@ -17,6 +18,7 @@ FREE = {
     "training.validate_every",
     "training.evaluate_every",
     "training.workers",
+    "training.patience",
 }
 TRAINED_BY = ("seed", "data", "target", "augmentation", "model", "training")
 EVALUATED_BY = ("inference", "postprocessing", "evaluation")
@@ -25,8 +27,8 @@ EVALUATED_BY = ("inference", "postprocessing", "evaluation")
 def check_same_training(stored: Mapping[str, Any], recipe: Recipe, where: object) -> None:
     """Refuse to continue a training with another recipe.
 
-    Iterations, the cadence of logs, checkpoints and evaluations, and the number of workers may change. The later
-    stages' sections matter only if the training evaluates itself with them.
+    Iterations, patience, the cadence of logs, checkpoints and evaluations, and the number of workers may change. The
+    later stages' sections matter only if the training evaluates itself with them.
 
     Args:
         stored: `recipe.model_dump(mode="json")` of the training that is to be continued.

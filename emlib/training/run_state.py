@@ -18,6 +18,7 @@ class RunState:
         sums: name of loss -> its sum since the last row of the table.
         summed: iterations in these sums.
         best: {"checkpoint", "metric", "value"}, or None.
+        stale: measurements since the best one.
 
     Example:
         >>> state = RunState()
@@ -26,8 +27,8 @@ class RunState:
         ({'loss': 1.5}, 0)
         >>> state.offer("ap75", 0.5, "checkpoint_000010"), state.offer("ap75", 0.4, "checkpoint_000020")
         (True, False)
-        >>> state.best["checkpoint"]
-        'checkpoint_000010'
+        >>> state.best["checkpoint"], state.is_stale(1), state.is_stale(None)
+        ('checkpoint_000010', True, False)
     """
 
     iteration: int = 0
@@ -35,6 +36,7 @@ class RunState:
     sums: dict[str, float] = field(default_factory=dict)
     summed: int = 0
     best: dict[str, Any] | None = None
+    stale: int = 0
 
     def add(self, losses: Mapping[str, float]) -> None:
         """Count one iteration's losses."""
@@ -53,13 +55,18 @@ class RunState:
 
         A metric of another name than the best's takes its place: the recipe changed what it measures.
         """
-        if math.isnan(value):
-            return False
         sign = -1 if metric == "validation_loss" else 1
         better = self.best is None or self.best["metric"] != metric or sign * value > sign * self.best["value"]
+        better = better and not math.isnan(value)
         if better:
             self.best = {"checkpoint": checkpoint, "metric": metric, "value": value}
+        if metric != "iteration":  # that is no measurement
+            self.stale = 0 if better else self.stale + 1
         return better
+
+    def is_stale(self, patience: int | None) -> bool:
+        """Whether so many measurements brought nothing better that the training should stop."""
+        return patience is not None and self.stale >= patience
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types."""

@@ -22,7 +22,8 @@ def make_loader(
     """Batches of the samples with these indices, in this order whatever the number of workers.
 
     For process r of w and samples from `start` on, `range(start + r, stop, w)` deals out every global batch in turn,
-    so that w processes with batches of b see together what one process sees with batches of w * b.
+    so that w processes with batches of b see together what one process sees with batches of w * b. Samples of unequal
+    sizes say by a method `collate` how a list of them becomes a batch.
     """
     return DataLoader(
         samples,
@@ -31,6 +32,7 @@ def make_loader(
         num_workers=workers,
         pin_memory=pin_memory,
         worker_init_fn=_prepare_worker,
+        collate_fn=getattr(samples, "collate", None),
     )
 
 

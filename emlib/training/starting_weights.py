@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from emlib.models.mask_rcnn_weights import load_backbone_weights
 from emlib.models.mediar_weights import load_encoder_weights
 from emlib.recipe_schema import ModelRecipe
 from emlib.training.checkpoint import read_checkpoint
@@ -29,7 +30,8 @@ def start_weights(
         The report on pretrained weights (see `WeightReport`), also that of a run that is resumed; None without.
 
     Raises:
-        FileNotFoundError, ValueError: as `load_weights` and `emlib.models.mediar_weights.load_encoder_weights`.
+        FileNotFoundError, ValueError: as `load_weights`, `emlib.models.mediar_weights.load_encoder_weights` and
+            `emlib.models.load_backbone_weights`.
     """
     if latest is not None:
         load_weights(network, latest)
@@ -39,6 +41,9 @@ def start_weights(
             raise ValueError(f"model.encoder_weights is set, but {type(network).__name__} has no encoder of that kind.")
         load_encoder_weights(network.encoder, file)
         say(f"weights of {file} taken for the encoder")
+    if (file := getattr(settings, "backbone_weights", None)) is not None:
+        load_backbone_weights(network, file)
+        say(f"weights of {file} taken for the backbone")
     if settings.pretrained is None:
         return None
     report = load_weights(network, settings.pretrained, match=settings.pretrained_match)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from emlib.losses import CompositeLoss
+from emlib.randomness import derive_seed, random_state, restore_random_state, seed_everything
 from emlib.recipe import ImageRecipe, Recipe
 from emlib.recipe_schema import EvaluationRecipe
 from emlib.targets import channel_names, channel_pairs
@@ -18,28 +18,55 @@ from emlib.training.samples import ValidationSamples, make_loader
 Evaluation = Callable[[nn.Module, int], dict[str, float]]
 
 
-def validation_loss(fabric: Any, network: nn.Module, loss: CompositeLoss, samples: ValidationSamples) -> float:
+def validation_loss(fabric: Any, network: nn.Module, task: Any, samples: ValidationSamples) -> float:
     """Mean loss over all validation samples, shared out among the processes.
+
+    What a loss draws at random (the regions that Mask R-CNN looks at) is the same each time, and nothing else is
+    changed by it.
 
     Args:
         fabric: the launched Fabric.
         network: not wrapped for distributed training, so that processes may have unequal numbers of samples.
-        loss: as in training.
+        task: as in training, see `training_task`.
         samples: see `ValidationSamples`.
     """
+    recipe = samples.recipe
     indices = range(fabric.global_rank, len(samples), fabric.world_size)
     total = torch.zeros((), dtype=torch.float64, device=fabric.device)
-    batches = make_loader(samples, indices, batch_size=samples.recipe.training.batch_size) if indices else ()
+    batches = make_loader(samples, indices, batch_size=recipe.training.batch_size) if indices else ()
+
+    def apply(*inputs: Any) -> Any:
+        with fabric.autocast():
+            return network(*inputs)
+
+    before = random_state()
     network.eval()
     with torch.no_grad():
-        for batch in batches:
+        for number, batch in enumerate(batches):
+            seed_everything(derive_seed(recipe.seed, "validation loss", number, fabric.global_rank))
             batch = fabric.to_device(batch)
-            with fabric.autocast():
-                prediction = network(batch["image"])
-            value, _ = loss(prediction.float(), batch["target"], batch.get("valid"))
+            value, _, _ = task.losses(apply, batch)
             total += value.double() * len(batch["image"])
     network.train()
+    restore_random_state(before)
     return float(fabric.all_reduce(total, reduce_op="sum")) / len(samples)
+
+
+def measure(evaluate: Evaluation, network: nn.Module, iteration: int) -> dict[str, float]:
+    """Call an evaluation with the network in evaluation mode, and check what it returns.
+
+    Raises:
+        ValueError: something else than figures by name.
+    """
+    network.eval()
+    with torch.no_grad():
+        figures = evaluate(network, iteration)
+    network.train()
+    if not isinstance(figures, Mapping) or not figures or "validation_loss" in figures:
+        raise ValueError(
+            f"evaluate returned {figures!r}, but names (other than validation_loss) and figures were expected."
+        )
+    return {str(name): float(value) for name, value in figures.items()}
 
 
 def volume_evaluation(recipe: Recipe, data: Any) -> Evaluation:
