@@ -22,7 +22,7 @@ def test_folds_are_even_in_all_and_in_every_group(groups, count, seed):
     folds = folds_by_group(groups, count, seed=seed)
     assert folds == folds_by_group(groups, count, seed=seed)
     for members in (range(len(groups)), *([n for n, g in enumerate(groups) if g == one] for one in set(groups))):
-        sizes = Counter({fold: 0 for fold in range(count)})
+        sizes = Counter(dict.fromkeys(range(count), 0))
         sizes.update(folds[n] for n in members)
         assert set(sizes) == set(range(count))
         assert max(sizes.values()) - min(sizes.values()) <= 1

@@ -7,14 +7,14 @@ from torch import nn
 
 from emlib.evaluation import adapted_rand_error, variation_of_information
 from emlib.inference import predict_from_recipe
-from emlib.losses import CompositeLoss
 from emlib.postprocessing import segment
-from emlib.targets import affinities, build_targets, class_weights
+from emlib.targets import affinities, build_targets
 from emlib.training import read_training_log, volume_evaluation
 from emlib.training.batch_norm import synchronize_batch_norm
 from emlib.training.launch import launch
 from emlib.training.pictures import Pictures
 from emlib.training.samples import TrainingSamples, ValidationSamples, make_loader
+from emlib.training.tasks import training_task
 from emlib.training.validation import validation_loss
 from emlib.volume import Volume
 
@@ -65,16 +65,14 @@ def test_what_is_not_known_counts_nothing_in_the_loss(tiny_recipe, tiny_data):
     recipe = tiny_recipe(AFFINITY)
     image, labels = (Volume(array) for array in tiny_data.open("validation"))
     samples = ValidationSamples(recipe, image, labels, divisor=(1, 2, 2))
-    terms = [("mask", 1), ("near", 3), ("far", 3)]
-    outputs = [(name, n, out.losses) for (name, n), out in zip(terms, recipe.target.outputs, strict=True)]
-    loss = CompositeLoss(outputs, class_weights=class_weights)
+    task = training_task(recipe)
     valid = samples[0]["valid"]
     fabric = launch(device="cpu")
     unknown, known = Constant(~valid), Constant(torch.zeros_like(valid))
-    assert validation_loss(fabric, unknown, loss, samples) == validation_loss(fabric, known, loss, samples)
+    assert validation_loss(fabric, unknown, task, samples) == validation_loss(fabric, known, task, samples)
     elsewhere = valid.clone()
     elsewhere[:, 1:] = False
-    assert validation_loss(fabric, Constant(elsewhere), loss, samples) != validation_loss(fabric, known, loss, samples)
+    assert validation_loss(fabric, Constant(elsewhere), task, samples) != validation_loss(fabric, known, task, samples)
 
 
 def test_affinities_are_learned(run):

@@ -5,13 +5,13 @@ import torch
 from safetensors.torch import load_file
 from training.reading import weights_of
 
-from emlib.training import loop as loop_module
+from emlib.training import tasks
 from emlib.training.checkpoint import list_checkpoints
 
 
 @pytest.mark.parametrize("broken", ["nan", "inf"])
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(run, monkeypatch, broken):
-    class Breaking(loop_module.CompositeLoss):
+    class Breaking(tasks.CompositeLoss):
         calls = 0
 
         def __call__(self, *arguments):
@@ -19,7 +19,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(run, monkeypat
             Breaking.calls += 1
             return total * (float(broken) if Breaking.calls == 6 else 1), parts
 
-    monkeypatch.setattr(loop_module, "CompositeLoss", Breaking)
+    monkeypatch.setattr(tasks, "CompositeLoss", Breaking)
     with pytest.raises(ValueError) as caught:
         run(changes={"training.validate_every": 0})
     message = str(caught.value)
