@@ -190,10 +190,11 @@ def train(
                 last = state.iteration == settings.iterations
                 here = checkpoints.checkpoint_path(out_dir, state.iteration)
                 row: dict[str, float] = {}
-                improved = gives_up = False
+                improved = measured = gives_up = False
                 if held_out is not None and (last or _due(state.iteration, settings.validate_every)):
-                    row["validation_loss"] = validation_loss(fabric, network, task, held_out)
+                    row["validation_loss"], measured = validation_loss(fabric, network, task, held_out), True
                 if evaluate is not None and (last or _due(state.iteration, settings.evaluate_every)):
+                    measured = True
                     if fabric.is_global_zero:
                         row |= measure(evaluate, network, state.iteration)
                         metric = next(name for name in row if name != "validation_loss")
@@ -202,8 +203,8 @@ def train(
                 elif evaluate is None and row:
                     improved = state.offer("validation_loss", row["validation_loss"], here.name)
 
-                if row and settings.patience is not None:
-                    # Process 0 knows what was measured.
+                if measured and settings.patience is not None:
+                    # Every process comes here; process 0 alone knows the figures.
                     gives_up = not last and fabric.broadcast(state.is_stale(settings.patience))
                     last = last or gives_up
 

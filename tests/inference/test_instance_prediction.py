@@ -191,6 +191,25 @@ def test_thresholds_drop_what_is_below():
     assert everything.above(limit).scores.tolist() == found.scores.tolist()
 
 
+def test_a_recipes_threshold_of_suppression_takes_the_place_of_the_networks():
+    torch.manual_seed(0)
+    network = build_model("mask_rcnn_tiny", nms_threshold=0.6, **FEW | {"detections_per_image": 40})
+    image = make_cell_set(1, modalities=["stained"], shapes=((64, 64), (64, 64)))[0].image
+    options = {"score_threshold": 0.0, "progress": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        own, same, strict = (
+            predict_instances(network, image, nms_threshold=one, **options) for one in (None, 0.6, 0.0)
+        )
+    assert own.boxes.tolist() == same.boxes.tolist()
+    assert network.roi_heads.nms_thresh == 0.6
+    boxes = strict.boxes
+    low, high = np.maximum(boxes[:, None, :2], boxes[None, :, :2]), np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    overlap = np.clip(high - low, 0, None).prod(axis=2)
+    assert (overlap[~np.eye(len(boxes), dtype=bool)] == 0).all()
+    assert len(strict) < len(own)
+
+
 class Halves(PerfectDetector):
     """Every second object has a mask in which no pixel is likely enough."""
 
@@ -261,6 +280,8 @@ def test_networks_that_resize_need_a_scale_for_tiles():
         ({"window": 20, "overlap": "half"}, TypeError, "overlap must be"),
         ({"score_threshold": 50}, ValueError, "score_threshold is 50"),
         ({"merge_threshold": 0}, ValueError, "merge_threshold is 0"),
+        ({"nms_threshold": 2}, ValueError, "nms_threshold is 2"),
+        ({"nms_threshold": 0.5}, TypeError, "nms_threshold is for a Mask R-CNN; PerfectDetector is none"),
         ({"mask_threshold": float("nan")}, ValueError, "mask_threshold is nan"),
         ({"batch_size": 0}, ValueError, "batch_size must be"),
         ({"rule": "other"}, ValueError, "rule is 'other'"),

@@ -85,6 +85,8 @@ def test_wrong_recipes_and_empty_splits_are_refused(prepared, tmp_path):
     recipe, images = prepared
     with pytest.raises(TypeError, match="is one of volumes"):
         predict_split(Bright(), images, load_recipe("1_mitochondria_contours"), tmp_path / "p")
+    with pytest.raises(TypeError, match="one of detected objects; predict_instances_split applies it"):
+        predict_split(Bright(), images, load_recipe("4_nuclei_maskrcnn"), tmp_path / "p")
     with pytest.raises(ValueError, match="the split is empty"):
         predict_split(Bright(), type(images)((), images.images, images.labels), recipe, tmp_path / "p")
     assert not (tmp_path / "p").exists()

@@ -7,9 +7,10 @@ import pytest
 import torch
 from inference.perfect_detector import PerfectDetector, as_image
 from training.image_scene import TinyData as PixelData
-from training.instance_scene import WHOLE, TinyData, tiny_recipe
+from training.instance_scene import TINY, WHOLE, TinyData, tiny_recipe
 from training.reading import identical, rows_of, weights_of
 
+from emlib.data import load_prepared_images, make_cell_set, save_nuclei_folders
 from emlib.models import build_model, detection_target, limits_for
 from emlib.recipe import load_recipe
 from emlib.training import (
@@ -24,6 +25,7 @@ from emlib.training import (
 from emlib.training.checkpoint import list_checkpoints
 from emlib.training.image_samples import number_objects
 from emlib.training.resume import check_same_training
+from emlib.training.tasks import InstanceTask
 
 NAMES = ["classifier", "box", "mask", "objectness", "proposal"]
 
@@ -145,6 +147,17 @@ def test_it_gives_up_when_nothing_gets_better_and_may_be_asked_to_go_on(run):
         row for row in rows_of(whole)["score"] if row == row]  # fmt: skip
 
 
+def test_a_loss_that_is_not_finite_names_its_whole_images(run, monkeypatch):
+    def broken(self, model, batch):
+        total, parts, said = plain(self, model, batch)
+        return total * float("nan"), parts, said
+
+    plain = InstanceTask.losses
+    monkeypatch.setattr(InstanceTask, "losses", broken)
+    with pytest.raises(ValueError, match=r"stopped at iteration 1: .* samples \(number at image, y, x\) 0 at \("):
+        run(changes=WHOLE)
+
+
 def test_limits_follow_the_fullest_image(run, capsys):
     data = TinyData()
     full = np.zeros((64, 64), np.uint32)
@@ -223,6 +236,24 @@ def test_backbone_weights_are_needed_where_the_norm_is_frozen_and_not_needed_aft
     folder, _ = run("frozen", changes | {"training.iterations": 1, "training.validate_every": 0})
     (tmp_path / "body.pth").unlink()
     torch.testing.assert_close(load_model(folder).backbone.body.conv1.weight, donor.backbone.body.conv1.weight)
+
+
+def test_published_settings_train_on_a_small_competition(tmp_path):
+    """Layout of the folders, folds, whole images, schedule: all but sizes and the network as published."""
+    pictures = make_cell_set(5, modalities=["stained"], shapes=((48, 64), (64, 64)), cells=4)
+    root = save_nuclei_folders(pictures[:4], tmp_path / "codalab-nuclei", test=pictures[4:])
+    copy = root / "train" / "nuclei_00000" / "masks" / ".ipynb_checkpoints"
+    copy.mkdir()
+    (copy / "mask_0001-checkpoint.png").write_bytes(b"")
+    small = {"model.name": "mask_rcnn_tiny", "model.settings": TINY["model.settings"] | {"short_side": 56}}
+    small |= {"training.iterations": 2, "training.workers": 0, "training.image_every": 0}
+    recipe = load_recipe("4_nuclei_maskrcnn", profile="paper", overrides=small)
+    best = train(recipe, tmp_path / "run", data_dir=tmp_path, device="cpu", progress=False)
+    assert best.name == "checkpoint_000002"
+    assert read_training_log(tmp_path / "run" / "training.csv")["learning_rate"] == pytest.approx([4.9975e-7])
+    data = load_prepared_images(tmp_path / "run" / "data")
+    assert [len(data.open(split)) for split in ("train", "validation", "test")] == [3, 0, 1]
+    assert load_model(best).test_short_sides == (56,)
 
 
 def test_networks_of_the_other_kind_are_refused(run, tmp_path):
