@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm.auto import tqdm
@@ -22,6 +22,7 @@ def progress(
     unit: str = "it",
     initial: int = 0,
     show: bool = True,
+    note: Callable[[], str] | None = None,
 ) -> Iterator[Item]:
     """Iterate over `items` and show how far it is, with rate and time left.
 
@@ -36,6 +37,7 @@ def progress(
         unit: what one item is called.
         initial: items that were done before (a resumed run).
         show: False is silent.
+        note: gives a few words to put behind the figures, asked anew each time they are shown.
 
     Example:
         >>> list(progress([1, 2, 3], label="counting", show=False))
@@ -47,7 +49,11 @@ def progress(
     if total is None and hasattr(items, "__len__"):
         total = len(items) + initial
     if _somebody_is_watching():
-        yield from tqdm(items, desc=label, total=total, unit=unit, initial=initial, dynamic_ncols=True)
+        bar = tqdm(items, desc=label, total=total, unit=unit, initial=initial, dynamic_ncols=True)
+        for item in bar:
+            if note is not None:
+                bar.set_postfix_str(note(), refresh=False)
+            yield item
         return
     started = last = time.monotonic()
     done = initial
@@ -57,7 +63,9 @@ def progress(
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            print(_line(label, done, total, unit, (done - initial) / (now - started)), flush=True)
+            words = note() if note is not None else ""
+            line = _line(label, done, total, unit, (done - initial) / (now - started))
+            print(f"{line}, {words}" if words else line, flush=True)
 
 
 def _somebody_is_watching() -> bool:

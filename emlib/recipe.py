@@ -12,13 +12,12 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from emlib import recipe_schema as schema
+from emlib.recipe_schema.later_keys import without_later_defaults
 from emlib.recipe_schema.layering import lay_over, nest, parse_overrides
 from emlib.recipe_schema.refusals import explain, nearest_of, refuse_unknown_keys
 
 PROFILES = ("smoke", "tutorial", "paper")
 FOLDER = Path(__file__).parent / "recipes"
-# Keys that came later: where they are null a recipe is what it was without them, and keeps its hash.
-LATER_KEYS = (("training", "patience"), ("data", "folds"), ("data", "cells"), ("data", "sizes"))
 
 
 class Recipe(schema.Section):
@@ -57,10 +56,7 @@ class Recipe(schema.Section):
 
         A variant counts through the values that it changes; its name does not.
         """
-        values = self.model_dump(mode="json", exclude={"variant"})
-        for section, key in LATER_KEYS:
-            if values[section].get(key) is None:
-                values[section].pop(key, None)
+        values = without_later_defaults(self.model_dump(mode="json", exclude={"variant"}))
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -179,13 +179,14 @@ def open_volume(
     axes: str | None = None,
     fill: float | None = None,
     labels: bool | None = None,
+    tile_size: int | None = None,
 ) -> Volume:
     """Open a volume without reading its voxels.
 
     Args:
         path: .h5/.hdf5, .zarr (or any zarr folder), .tif/.tiff stack, .npy, a folder or glob of PNG or TIFF slices
-            (natural order, 1-bit read as 0/255), one .png, a MitoEM tile list (.json); a Volume is returned as it is
-            and an array is wrapped.
+            (natural order, 1-bit read as 0/255), one .png, a tile list (.json, see
+            `emlib.formats.tile_list`); a Volume is returned as it is and an array is wrapped.
         key: the data set of an HDF5 file or the array of a zarr group. None takes `main` if there is one, otherwise
             the first with three or more dimensions (else two): the arrays of a group in natural order, then those
             of its sub-groups in natural order.
@@ -194,6 +195,7 @@ def open_volume(
         axes: overrules what the file says.
         fill: value for missing image tiles of a tile list, for example 128; None makes a missing tile an error.
         labels: True decodes colour slices, pages and tiles to ids R * 65536 + G * 256 + B.
+        tile_size: pixels of a tile's side, for a tile list that does not say it.
 
     Voxel sizes are found in `voxel_size` (ours), `resolution` (CREMI), `element_size_um` (PlantSeg), OME-NGFF
     multiscales and ImageJ's spacing and resolution.
@@ -214,7 +216,7 @@ def open_volume(
     if mode not in ("r", "r+"):
         raise ValueError(f"mode must be 'r' (read) or 'r+' (read and write), got {mode!r}.")
     if isinstance(path, str | os.PathLike):
-        source = open_source(Path(path), key, writable=mode == "r+", labels=labels, fill=fill)
+        source = open_source(Path(path), key, writable=mode == "r+", labels=labels, fill=fill, tile_size=tile_size)
         return Volume(source, voxel_size, axes)
     if key is not None:
         raise ValueError(f"A key ({key!r}) belongs to a file, but an array in memory or an open volume was given.")

@@ -10,6 +10,9 @@ import typer
 
 from emlib.cli.arguments import DataDir, Device, Override, Parameter, Profile, Track, Variant, key_values
 from emlib.cli.coco import data_coco
+from emlib.cli.deploy import deploy
+from emlib.cli.scaling import slurm
+from emlib.cli.vast import data_vast
 from emlib.cli.volumes import evaluate, predict, segment
 
 app = typer.Typer(
@@ -116,6 +119,7 @@ def data_map(
 
 
 data_app.command("coco")(data_coco)
+data_app.command("vast")(data_vast)
 
 
 @recipe_app.command("show")
@@ -167,7 +171,7 @@ def train(
     print(run_training(recipe, out, data=data, data_dir=data_dir, device=device))
 
 
-for command in (predict, segment, evaluate):
+for command in (predict, segment, evaluate, deploy, slurm):
     app.command()(command)
 
 

@@ -40,7 +40,7 @@ def predict(
     """
     from emlib.recipe import ImageRecipe
     from emlib.reproduction.stage import resolve_device
-    from emlib.training import load_model, load_recipe_of
+    from emlib.training import load_model, load_recipe_of, with_prior
     from emlib.volume import open_volume
 
     from emlib.inference import predict_from_recipe  # isort: skip
@@ -62,7 +62,7 @@ def predict(
         return
     if also or formats is not None:
         raise ValueError("--also and --formats are for pictures, but this network is one of volumes.")
-    model, volume = load_model(checkpoint, device=device), open_volume(image, key)
+    model, volume = with_prior(load_model(checkpoint, device=device), recipe), open_volume(image, key)
     predict_from_recipe(model, volume, recipe, out=out, device=device, intensity_range=intensity_range)
     print(out)
 

@@ -1,7 +1,8 @@
 """Stage 1: volumes with labels - generated, downloaded, or yours - and the samples that are drawn from them.
 
 `prepare_data` brings any source into one form (uint8 image and instance labels as zarr, with a split); `PatchDataset`
-and `ChunkedTileDataset` draw training samples from volumes of any size.
+and `ChunkedTileDataset` draw training samples from volumes of any size. `vast_to_volume` and `write_vast` exchange
+labels with VAST, where people proofread them.
 """
 
 from emlib.data.amplified_sampling import amplify
@@ -43,6 +44,7 @@ from emlib.data.nuclei_folders import (
     read_nuclei_labels,
     read_nuclei_masks,
 )
+from emlib.data.object_anchors import ObjectAnchors, anchors_of
 from emlib.data.opened_image import OpenedImage, open_image
 from emlib.data.patches import PatchDataset
 from emlib.data.prepare import PreparedData, load_prepared, prepare_data
@@ -50,8 +52,15 @@ from emlib.data.prepare_images import prepare_image_data
 from emlib.data.prepared_images import ImageSplit, PreparedImage, PreparedImages, load_prepared_images
 from emlib.data.real_sets import load_published_segmentation, load_real_set
 from emlib.data.registry import describe_dataset, list_datasets
+from emlib.data.resampling import downsample_volume, upsample_volume
 from emlib.data.saved_cell_set import save_cell_set
 from emlib.data.saved_nuclei_set import save_nuclei_folders
+from emlib.data.section_equalization import equalize_sections
+from emlib.data.vast_export import read_renumbering, read_vast, vast_to_volume, write_vast
+from emlib.data.vast_hierarchy import collapse_labels, collapsed_ids
+from emlib.data.vast_table import VastSegment, read_vast_table, segment_table, write_vast_table
+from emlib.formats.coarsening import downsample_image, downsample_labels, upsample_labels
+from emlib.formats.tile_writing import write_tiles
 
 __all__ = [
     "CellPhantom",
@@ -66,12 +75,15 @@ __all__ = [
     "ModalityClusters",
     "NucleiFolder",
     "NucleiLabels",
+    "ObjectAnchors",
     "OpenedImage",
     "PatchDataset",
     "PreparedData",
     "PreparedImage",
     "PreparedImages",
+    "VastSegment",
     "amplify",
+    "anchors_of",
     "cell_modalities",
     "chunk_plan",
     "cluster_purity",
@@ -79,9 +91,15 @@ __all__ = [
     "coco_from_labels",
     "coco_from_masks",
     "coco_test_set",
+    "collapse_labels",
+    "collapsed_ids",
     "describe_dataset",
     "describe_detections",
     "discover_modalities",
+    "downsample_image",
+    "downsample_labels",
+    "downsample_volume",
+    "equalize_sections",
     "extract_archive",
     "fetch_dataset",
     "find_image_pairs",
@@ -113,13 +131,23 @@ __all__ = [
     "read_label_image",
     "read_nuclei_labels",
     "read_nuclei_masks",
+    "read_renumbering",
     "read_test_ids",
+    "read_vast",
+    "read_vast_table",
     "save_cell_set",
     "save_groups",
     "save_nuclei_folders",
+    "segment_table",
     "separate_pieces",
     "split_by_group",
+    "upsample_labels",
+    "upsample_volume",
+    "vast_to_volume",
     "write_answer",
     "write_coco",
     "write_mapping",
+    "write_tiles",
+    "write_vast",
+    "write_vast_table",
 ]

@@ -65,7 +65,7 @@ class ChunkedTileDataset:
         batch_size: items per training step (of all processes together).
         overlap: chunks overlap by one half.
         padding: voxels (z, y, x) by which a chunk is enlarged on each side; beyond the volume by reflection.
-        min_foreground, rejection_probability: see `PatchDataset`.
+        min_foreground, rejection_probability, min_voxels, valid, min_valid: see `PatchDataset`.
 
     Items:
         as of `PatchDataset`, with labels renumbered 1 ... n in each chunk, and `chunk`, the number in the plan, in
@@ -99,15 +99,18 @@ class ChunkedTileDataset:
         padding: Sequence[int] = (0, 0, 0),
         min_foreground: float = 0.0,
         rejection_probability: float = 0.95,
+        min_voxels: int = 0,
+        valid: Readable | None = None,
+        min_valid: float = 0.0,
     ) -> None:
-        pairs = pair_volumes(image, labels)
+        pairs = pair_volumes(image, labels, valid)
         if len(pairs) != 1:
             raise ValueError(f"A chunked dataset reads one volume, but {len(pairs)} were given.")
         for name, value in (("chunk_iterations", chunk_iterations), ("batch_size", batch_size)):
             if not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(f"{name} is {value!r}, but a whole number from 1 was expected.")
         self._pair = pairs[0]
-        self._rule = PatchRule(size, (0, 0, 0), min_foreground, rejection_probability)
+        self._rule = PatchRule(size, (0, 0, 0), min_foreground, rejection_probability, min_voxels, min_valid)
         self._padding = whole_triple(padding, "padding", least=0)
         self._samples_per_chunk = int(chunk_iterations) * int(batch_size)
         self._seed, self._length = seed, checked_length(length)
@@ -161,4 +164,7 @@ class ChunkedTileDataset:
             raise ValueError(f"The labels hold the negative id {labels.min()}, but ids start at 0 (background).")
         labels = labels.astype(np.uint8) if labels.dtype == bool else labels
         renumbered, _ = fastremap.renumber(labels, preserve_zero=True, in_place=False)
-        return VolumePair(Volume(np.asarray(image)), Volume(renumbered))
+        valid = None
+        if self._pair.valid is not None:
+            valid = Volume(np.asarray(self._pair.valid.read_box(start, stop, padding="reflect")))
+        return VolumePair(Volume(np.asarray(image)), Volume(renumbered), valid)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from emlib.data.coco_objects import count_overlap, describe_objects
 from emlib.data.image_files import read_image
 from emlib.data.nuclei_folders import NucleiFolder, find_nuclei_folders, read_nuclei_masks
-from emlib.data.png_samples import check_png
+from emlib.formats.png_parts import check_png
 from emlib.progress import progress as show_progress
 from emlib.run_lengths import counts_of_mask, runs_of_labels, runs_of_segmentations
 

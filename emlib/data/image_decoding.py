@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from emlib.data.png_samples import is_deep_colour, read_deep_colour
+from emlib.formats.pictures import open_pillow
 from emlib.formats.tiff import count_pages
 
 DAMAGE = (OSError, ValueError, SyntaxError, RuntimeError, KeyError, IndexError, TypeError, EOFError, AttributeError,
           struct.error, zlib.error)  # fmt: skip
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_CHANNELS_LAST = 4
-# The limit against decompression bombs is a global of the imaging library, and below the size of a slide.
-_PILLOW_LIMIT = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -186,16 +184,10 @@ def _as_meant(values: np.ndarray, axes: str, page: Any, ids: bool) -> Pixels:
 
 
 def _open_pillow(path: Path) -> Any:
-    from PIL import Image
-
-    with _PILLOW_LIMIT:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(path)
-        except DAMAGE as error:
-            raise _explain(error, path) from error
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+    try:
+        return open_pillow(path)
+    except DAMAGE as error:
+        raise _explain(error, path) from error
 
 
 def _decode_pillow(path: Path, ids: bool) -> Pixels:

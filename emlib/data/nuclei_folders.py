@@ -12,7 +12,7 @@ from emlib.data.coco_masks import paint_objects
 from emlib.data.coco_objects import count_overlap
 from emlib.data.image_decoding import decode_picture
 from emlib.data.image_files import IMAGE_SUFFIXES, image_size
-from emlib.data.png_samples import check_png
+from emlib.formats.png_parts import check_png
 from emlib.run_lengths import counts_of_mask, runs_of_segmentations
 
 COPY_MARK = "-checkpoint"

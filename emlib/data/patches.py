@@ -27,6 +27,9 @@ class PatchDataset:
         length: number of items.
         min_foreground: share of object voxels below which a patch is rejected ...
         rejection_probability: ... with this probability; after 50 rejections the fullest of them is taken.
+        min_voxels: number of object voxels below which the same happens.
+        valid: volumes of the same shapes, not 0 where the labels are known; None: everywhere.
+        min_valid: patches are rejected unless a larger share than this is valid.
         padding: reflected margin (z, y, x) around the volume in which patches may lie.
 
     Items:
@@ -55,10 +58,13 @@ class PatchDataset:
         length: int,
         min_foreground: float = 0.0,
         rejection_probability: float = 0.95,
+        min_voxels: int = 0,
+        valid: Readable | Sequence[Readable] | None = None,
+        min_valid: float = 0.0,
         padding: Sequence[int] = (0, 0, 0),
     ) -> None:
-        self._pairs = pair_volumes(image, labels)
-        self._rule = PatchRule(size, padding, min_foreground, rejection_probability)
+        self._pairs = pair_volumes(image, labels, valid)
+        self._rule = PatchRule(size, padding, min_foreground, rejection_probability, min_voxels, min_valid)
         self._seed, self._length = seed, checked_length(length)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""PNG files part by part: damage that the imaging library overlooks, and colours of 16 bits that it would cut to 8."""
+"""PNG files whose colours have 16 bits, which the imaging library would cut to 8."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from emlib.compilation import compiled
+from emlib.formats.png_parts import SIGNATURE, png_parts
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_CHANNELS = {2: 3, 4: 2, 6: 4}
 INTERLACED = 1
 
@@ -23,24 +23,6 @@ def is_deep_colour(head: bytes) -> bool:
         False
     """
     return head[:8] == SIGNATURE and len(head) >= 29 and head[24] == 16 and head[25] in COLOUR_CHANNELS
-
-
-def check_png(path: Path) -> None:
-    """Compare the checksums in a PNG file with its content; another kind of file is passed over.
-
-    The imaging library does not: a flipped bit in the pixels of a mask gives another mask without a word.
-
-    Raises:
-        OSError: the file is damaged or truncated.
-    """
-    data = path.read_bytes()
-    if data[:8] != SIGNATURE:
-        return
-    try:
-        for _ in _parts(data):
-            pass
-    except (struct.error, zlib.error) as error:
-        raise OSError(f"{path} cannot be read, it is damaged or truncated ({error}).") from error
 
 
 def read_deep_colour(path: Path) -> np.ndarray:
@@ -57,7 +39,7 @@ def read_deep_colour(path: Path) -> np.ndarray:
     channels = COLOUR_CHANNELS[colour]
     row = 2 * channels * width
     try:
-        packed = b"".join(body for kind, body in _parts(data) if kind == b"IDAT")
+        packed = b"".join(body for kind, body in png_parts(data) if kind == b"IDAT")
         lines = np.frombuffer(zlib.decompress(packed), np.uint8)
     except (struct.error, zlib.error) as error:
         raise OSError(f"{path} cannot be read, it is damaged or truncated ({error}).") from error
@@ -66,20 +48,6 @@ def read_deep_colour(path: Path) -> np.ndarray:
     lines = lines.reshape(height, row + 1)
     plain = _undo_filters(np.ascontiguousarray(lines[:, 0]), lines[:, 1:].copy(), 2 * channels)
     return plain.view(">u2").astype(np.uint16).reshape(height, width, channels)
-
-
-def _parts(data: bytes):
-    """Kind and body of each part of the file up to the end mark; each is checked against its checksum."""
-    place = len(SIGNATURE)
-    kind = b""
-    while kind != b"IEND":
-        length, kind = struct.unpack_from(">I4s", data, place)
-        body = data[place + 8 : place + 8 + length]
-        (checksum,) = struct.unpack_from(">I", data, place + 8 + length)
-        if zlib.crc32(kind + body) != checksum:
-            raise zlib.error(f"the part {kind!r} has a wrong checksum")
-        yield kind, body
-        place += length + 12
 
 
 @compiled

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from emlib.atomic import atomic_path, explain_write_error, write_text
-from emlib.data.downsampling import DownsampledVolume
 from emlib.data.instances import instances_from_mask
+from emlib.data.resampling import downsample_volume
 from emlib.recipe import Recipe
 from emlib.volume import Volume, create_volume, open_volume, save_volume
 
-Readable = Volume | DownsampledVolume
 SPLITS = ("train", "validation", "test")
 SECTIONS_AT_A_TIME = 32  # a multiple of the depth of zarr chunks, so that each is written once
 
@@ -33,6 +32,7 @@ class PreparedData:
         split: name -> (first section, one past the last).
         statistics: name of split -> figures (foreground share, objects, mean intensity, ...).
         shuffled: the training labels were moved away from the image on purpose (a control run).
+        masked: `valid.zarr` says where the labels are known.
     """
 
     folder: Path
@@ -40,6 +40,7 @@ class PreparedData:
     split: Mapping[str, tuple[int, int]]
     statistics: Mapping[str, Mapping[str, float]]
     shuffled: bool = False
+    masked: bool = False
 
     @property
     def image(self) -> Path:
@@ -57,12 +58,24 @@ class PreparedData:
         Raises:
             ValueError: no such split.
         """
-        if split not in self.split:
-            raise ValueError(f"There is no split '{split}'; this data set has {', '.join(self.split)}.")
+        self._check(split)
         z = self.split[split]
         moved = self.shuffled and split != "test"
         labels = self.folder / "shuffled_labels.zarr" if moved else self.labels
         return open_volume(self.image).crop(z=z), open_volume(labels).crop(z=z)
+
+    def open_valid(self, split: str) -> Volume | None:
+        """uint8 (z, y, x), 1 where the labels of one split are known; None: everywhere.
+
+        Raises:
+            ValueError: no such split.
+        """
+        self._check(split)
+        return open_volume(self.folder / "valid.zarr").crop(z=self.split[split]) if self.masked else None
+
+    def _check(self, split: str) -> None:
+        if split not in self.split:
+            raise ValueError(f"There is no split '{split}'; this data set has {', '.join(self.split)}.")
 
 
 def prepare_data(recipe: Recipe, folder: str | Path, *, data_dir: str | Path | None = None) -> PreparedData:
@@ -88,8 +101,10 @@ def prepare_data(recipe: Recipe, folder: str | Path, *, data_dir: str | Path | N
     folder = Path(folder)
     image, labels = _read_source(recipe, data_dir)
     if image.shape == labels.shape and recipe.data.downsample != (1, 1, 1):
-        image = DownsampledVolume(image, recipe.data.downsample, labels=False)
-        labels = DownsampledVolume(labels, recipe.data.downsample, labels=True)
+        factors = recipe.data.downsample
+        image = downsample_volume(image, factors, labels=False, incomplete="drop")
+        labels = downsample_volume(labels, factors, labels=True, rule="middle", incomplete="drop")
+    valid = None if recipe.data.valid is None else _read_valid(recipe, image, data_dir)
     voxel_size = image.voxel_size
     if recipe.data.voxel_size:
         voxel_size = tuple(s * f for s, f in zip(recipe.data.voxel_size, recipe.data.downsample, strict=True))
@@ -107,8 +122,11 @@ def prepare_data(recipe: Recipe, folder: str | Path, *, data_dir: str | Path | N
     if recipe.data.shuffle_labels:
         moved = _moved(open_volume(folder / "labels.zarr")[:])
         save_volume(folder / "shuffled_labels.zarr", moved, voxel_size=voxel_size)
+    if valid is not None:
+        _write_valid(valid, folder / "valid.zarr", voxel_size)
     statistics = {name: _statistics(folder, z) | scaling for name, z in split.items()}
-    prepared = PreparedData(folder, tuple(voxel_size), split, statistics, recipe.data.shuffle_labels)
+    shuffled, masked = recipe.data.shuffle_labels, valid is not None
+    prepared = PreparedData(folder, tuple(voxel_size), split, statistics, shuffled, masked)
     write_text(folder / "prepared.json", json.dumps(asdict(prepared) | {"folder": "."}, indent=2))
     return prepared
 
@@ -127,7 +145,8 @@ def load_prepared(folder: str | Path) -> PreparedData:
         stored = json.loads(path.read_text(encoding="utf-8"))
         split = {name: tuple(z) for name, z in stored["split"].items()}
         size = tuple(stored["voxel_size"])
-        return PreparedData(Path(folder), size, split, stored["statistics"], stored["shuffled"])
+        masked = stored.get("masked", False)  # folders of before there was such a mask do not say
+        return PreparedData(Path(folder), size, split, stored["statistics"], stored["shuffled"], masked)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{path} is damaged or truncated; run 1_data_prep again.") from None
 
@@ -147,6 +166,24 @@ def _read_source(recipe: Recipe, data_dir: str | Path | None) -> tuple[Volume, V
     return open_volume(image, data.image_key), open_volume(labels, data.labels_key)
 
 
+def _read_valid(recipe: Recipe, image: Volume, data_dir: str | Path | None) -> Volume:
+    """The mask of the voxels whose labels are known, on the grid of the image."""
+    valid = open_volume(_find_file("valid", recipe.data.valid, data_dir), recipe.data.valid_key)
+    if recipe.data.downsample != (1, 1, 1):
+        valid = downsample_volume(valid, recipe.data.downsample, labels=True, rule="middle", incomplete="drop")
+    if valid.shape != image.shape:
+        raise ValueError(f"The image has shape {image.shape}, but the mask of data.valid has {valid.shape}.")
+    return valid
+
+
+def _write_valid(valid: Volume, path: Path, voxel_size: tuple[float, ...]) -> None:
+    with atomic_path(path) as temporary:
+        output = create_volume(temporary, valid.shape, np.uint8, voxel_size=voxel_size)
+        for start in range(0, valid.shape[0], SECTIONS_AT_A_TIME):
+            output[start : start + SECTIONS_AT_A_TIME] = valid[start : start + SECTIONS_AT_A_TIME] != 0
+        output.mark_complete()
+
+
 def _find_file(key: str, name: str, data_dir: str | Path | None) -> Path:
     """A path (or glob) of the recipe: as it stands, else below `data_dir`, else below EMLIB_DATA."""
     named = {"the data folder": data_dir, "EMLIB_DATA": os.environ.get("EMLIB_DATA")}
@@ -159,7 +196,7 @@ def _find_file(key: str, name: str, data_dir: str | Path | None) -> Path:
     raise FileNotFoundError(f"data.{key} names {name}, but there is no such file or folder{missing}.")
 
 
-def _check(recipe: Recipe, image: Readable, labels: Readable) -> None:
+def _check(recipe: Recipe, image: Volume, labels: Volume) -> None:
     if image.ndim != 3:
         raise ValueError(f"The image has shape {image.shape}, but a volume (z, y, x) was expected.")
     if image.shape != labels.shape:
@@ -172,7 +209,7 @@ def _check(recipe: Recipe, image: Readable, labels: Readable) -> None:
             raise ValueError(f"data.split.{name} is ({start}, {stop}), but the volume has {image.shape[0]} sections.")
 
 
-def _write_image(image: Readable, path: Path, voxel_size: tuple[float, ...]) -> dict[str, float]:
+def _write_image(image: Volume, path: Path, voxel_size: tuple[float, ...]) -> dict[str, float]:
     """Copy to uint8 zarr, some sections at a time, so that the volume need not fit into memory."""
     low, high = (0.0, 255.0) if image.dtype == np.uint8 else _percentiles(image)
     with atomic_path(path) as temporary:
@@ -189,7 +226,7 @@ def _write_image(image: Readable, path: Path, voxel_size: tuple[float, ...]) -> 
     return {"intensity_low": float(low), "intensity_high": float(high)}
 
 
-def _percentiles(image: Readable) -> tuple[float, float]:
+def _percentiles(image: Volume) -> tuple[float, float]:
     step = max(1, image.shape[0] // 16)
     sample = np.concatenate([np.ravel(image[z][::4, ::4]) for z in range(0, image.shape[0], step)])
     finite = sample[np.isfinite(sample)]
@@ -202,7 +239,7 @@ def _percentiles(image: Readable) -> tuple[float, float]:
 
 
 def _write_labels(
-    recipe: Recipe, labels: Readable, split: Mapping[str, tuple[int, int]], path: Path, voxel_size: tuple[float, ...]
+    recipe: Recipe, labels: Volume, split: Mapping[str, tuple[int, int]], path: Path, voxel_size: tuple[float, ...]
 ) -> None:
     """Instances to zarr: split by split where they are components of a mask, else some sections at a time."""
     if recipe.data.instances == "components":
@@ -226,7 +263,7 @@ def _refuse_negative(block: np.ndarray) -> None:
         raise ValueError(f"The labels hold the negative id {block.min()}, but ids from 0 were expected.")
 
 
-def _components(recipe: Recipe, labels: Readable, split: Mapping[str, tuple[int, int]]) -> np.ndarray:
+def _components(recipe: Recipe, labels: Volume, split: Mapping[str, tuple[int, int]]) -> np.ndarray:
     truth = np.zeros(labels.shape, np.uint32)
     for start, stop in sorted(set(split.values())):
         mask = labels[start:stop]
@@ -236,7 +273,7 @@ def _components(recipe: Recipe, labels: Readable, split: Mapping[str, tuple[int,
     return truth
 
 
-def _small_objects(labels: Readable, min_size: int) -> np.ndarray:
+def _small_objects(labels: Volume, min_size: int) -> np.ndarray:
     """Ids of objects below `min_size` voxels, counted over the whole volume."""
     counts: Counter[int] = Counter()
     if min_size:

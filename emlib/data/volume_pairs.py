@@ -15,10 +15,14 @@ Triple = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class VolumePair:
-    """An image (uint8) and its labels (whole numbers) of the same shape, both (z, y, x) and read lazily."""
+    """An image (uint8) and its labels (whole numbers) of the same shape, both (z, y, x) and read lazily.
+
+    `valid` is not 0 where the labels are known; None: everywhere.
+    """
 
     image: Volume
     labels: Volume
+    valid: Volume | None = None
 
     @property
     def shape(self) -> Triple:
@@ -26,12 +30,17 @@ class VolumePair:
         return tuple(self.image.shape)
 
 
-def pair_volumes(image: Readable | Sequence[Readable], labels: Readable | Sequence[Readable]) -> list[VolumePair]:
+def pair_volumes(
+    image: Readable | Sequence[Readable],
+    labels: Readable | Sequence[Readable],
+    valid: Readable | Sequence[Readable] | None = None,
+) -> list[VolumePair]:
     """Check and pair images with their labels.
 
     Args:
         image: one uint8 volume (Volume or array), or a list of them.
         labels: as many volumes of whole numbers.
+        valid: as many masks, not 0 where the labels are known; None: they are everywhere.
 
     Raises:
         TypeError: no volume or array, an image that is not uint8, or labels that are not whole numbers.
@@ -41,7 +50,15 @@ def pair_volumes(image: Readable | Sequence[Readable], labels: Readable | Sequen
     truths = list(labels) if isinstance(labels, list | tuple) else [labels]
     if not images or len(images) != len(truths):
         raise ValueError(f"There are {len(images)} images and {len(truths)} label volumes, but pairs were expected.")
-    return [_pair(_volume(one), _volume(other)) for one, other in zip(images, truths, strict=True)]
+    if valid is None:
+        return [_pair(_volume(one), _volume(other)) for one, other in zip(images, truths, strict=True)]
+    masks = list(valid) if isinstance(valid, list | tuple) else [valid]
+    if len(masks) != len(images):
+        raise ValueError(
+            f"There are {len(images)} images and {len(masks)} masks of valid voxels, but pairs were expected."
+        )
+    parts = zip(images, truths, masks, strict=True)
+    return [_pair(_volume(one), _volume(other), _volume(mask)) for one, other, mask in parts]
 
 
 def whole_triple(value: Sequence[int], name: str, *, least: int) -> Triple:
@@ -64,7 +81,7 @@ def _volume(array: Readable) -> Volume:
     raise TypeError(f"A {type(array).__name__} was given, but a Volume or a numpy array was expected.")
 
 
-def _pair(image: Volume, labels: Volume) -> VolumePair:
+def _pair(image: Volume, labels: Volume, valid: Volume | None = None) -> VolumePair:
     if len(image.shape) != 3:
         raise ValueError(f"The image has shape {tuple(image.shape)}, but a volume (z, y, x) was expected.")
     if tuple(image.shape) != tuple(labels.shape):
@@ -73,4 +90,8 @@ def _pair(image: Volume, labels: Volume) -> VolumePair:
         raise TypeError(f"The image is {image.dtype}, but uint8 was expected (prepare_data scales other types).")
     if labels.dtype.kind not in "uib":
         raise TypeError(f"The labels are {labels.dtype}, but whole numbers (one per object) were expected.")
-    return VolumePair(image, labels)
+    if valid is not None and tuple(image.shape) != tuple(valid.shape):
+        raise ValueError(
+            f"The image has shape {tuple(image.shape)}, but its mask of valid voxels {tuple(valid.shape)}."
+        )
+    return VolumePair(image, labels, valid)

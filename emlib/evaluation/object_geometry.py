@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from emlib.compilation import compiled
 from emlib.evaluation.label_blocks import check_labels, chunks_of, iterate_boxes, read_block
+from emlib.run_lengths.label_runs import COLUMNS, END, FIRST, SIZE, SUMS, measure_labels, merge_measurements
 
 
 @dataclass(frozen=True)
@@ -48,62 +48,13 @@ def object_geometry(labels: Any) -> ObjectGeometry:
     if axes not in (2, 3):
         raise ValueError(f"labels must have the axes (z, y, x) or (y, x), got the shape {tuple(labels.shape)}.")
     ids = np.empty(0, dtype=np.uint64)
-    sums = np.empty((0, 10), dtype=np.int64)
+    rows = np.empty((0, COLUMNS), dtype=np.int64)
     for box in iterate_boxes(tuple(labels.shape), chunks_of(labels)):
         block = read_block(labels, box, "labels")
-        corner = np.array([0] * (3 - axes) + [part.start for part in box], dtype=np.int64)
-        block_ids = np.unique(block)
-        block_sums = _measure(block.reshape((-1, *block.shape[-2:])), block_ids, corner)
-        ids, sums = _merge(ids, sums, block_ids, block_sums)
+        corner = (*(0 for _ in range(3 - axes)), *(part.start for part in box))
+        ids, rows = merge_measurements(ids, rows, *measure_labels(block.reshape((-1, *block.shape[-2:])), corner))
     kept = ids != 0
-    ids, sums = ids[kept], sums[kept]
-    sizes = sums[:, 0]
-    boxes = np.stack([sums[:, 4:7], sums[:, 7:10]], axis=1)[:, :, 3 - axes :]
-    return ObjectGeometry(ids, sizes, boxes, (sums[:, 1:4] / sizes[:, np.newaxis])[:, 3 - axes :])
-
-
-@compiled
-def _measure(block, ids, corner):
-    """Rows of size, sums of z, y, x, first z, y, x and one past the last z, y, x, in the order of `ids`."""
-    rows = np.zeros((ids.size, 10), dtype=np.int64)
-    rows[:, 4:7] = np.iinfo(np.int64).max
-    place = 0
-    for k in range(block.shape[0]):
-        z = k + corner[0]
-        for j in range(block.shape[1]):
-            y = j + corner[1]
-            start = 0
-            while start < block.shape[2]:
-                label = block[k, j, start]
-                end = start + 1
-                while end < block.shape[2] and block[k, j, end] == label:
-                    end += 1
-                if ids[place] != label:
-                    place = np.searchsorted(ids, label)
-                run = end - start
-                first = start + corner[2]
-                row = rows[place]
-                row[0] += run
-                row[1] += z * run
-                row[2] += y * run
-                row[3] += run * first + run * (run - 1) // 2
-                row[4], row[7] = min(row[4], z), max(row[7], z + 1)
-                row[5], row[8] = min(row[5], y), max(row[8], y + 1)
-                row[6], row[9] = min(row[6], first), max(row[9], first + run)
-                start = end
-    return rows
-
-
-def _merge(
-    ids: np.ndarray, rows: np.ndarray, more_ids: np.ndarray, more_rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the union of two sorted sets of ids."""
-    union = np.union1d(ids, more_ids)
-    merged = np.zeros((union.size, 10), dtype=np.int64)
-    merged[:, 4:7] = np.iinfo(np.int64).max
-    for these, those in ((ids, rows), (more_ids, more_rows)):
-        places = np.searchsorted(union, these)
-        merged[places, :4] += those[:, :4]
-        merged[places, 4:7] = np.minimum(merged[places, 4:7], those[:, 4:7])
-        merged[places, 7:] = np.maximum(merged[places, 7:], those[:, 7:])
-    return union, merged
+    ids, rows = ids[kept], rows[kept]
+    boxes = np.stack([rows[:, FIRST], rows[:, END]], axis=1)[:, :, 3 - axes :]
+    centroids = rows[:, SUMS] / rows[:, SIZE, np.newaxis]
+    return ObjectGeometry(ids, rows[:, SIZE], boxes, centroids[:, 3 - axes :])

@@ -1,4 +1,4 @@
-"""Files that hold volumes, one module a format: HDF5, zarr, TIFF, .npy, folders of slices, MitoEM tile lists.
+"""Files that hold volumes, one module a format: HDF5, zarr, TIFF, .npy, folders of slices, tile lists.
 
 Each reader is a `Source`: shape, dtype, chunks and metadata at once, voxels only when `read` asks for them. People use
 `emlib.volume`, which picks the reader and puts one type, `Volume`, around it.

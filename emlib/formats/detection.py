@@ -36,9 +36,15 @@ def format_of(path: Path) -> str:
 
 
 def open_source(
-    path: Path, key: str | None, *, writable: bool, labels: bool | None = None, fill: float | None = None
+    path: Path,
+    key: str | None,
+    *,
+    writable: bool,
+    labels: bool | None = None,
+    fill: float | None = None,
+    tile_size: int | None = None,
 ) -> Source:
-    """The reader for `path`. `labels` and `fill` are for pictures and tile lists only.
+    """The reader for `path`. `labels` is for pictures and tile lists only, `fill` and `tile_size` for tile lists.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
@@ -47,9 +53,11 @@ def open_source(
     kind = _kind(path)
     if fill is not None and kind != "tiles":
         raise ValueError(f"fill={fill!r} is for the missing tiles of a tile list; {path} has none.")
+    if tile_size is not None and kind != "tiles":
+        raise ValueError(f"tile_size={tile_size!r} is for a tile list; {path} has no tiles.")
     options: dict[str, Any] = {"writable": writable}
     if kind == "tiles":
-        options |= {"labels": labels, "fill": fill}
+        options |= {"labels": labels, "fill": fill, "tile_size": tile_size}
     elif kind in ("tiff", "slices"):
         options["labels"] = bool(labels)
     return _reader(kind)(path, key, **options)

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import threading
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from emlib.formats.png_parts import SIGNATURE, check_png
+
 SUFFIXES = (".png", ".tif", ".tiff")
 PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 DAMAGE = (OSError, ValueError, SyntaxError, RuntimeError, KeyError, IndexError, struct.error, zlib.error)
+LARGEST_COLOUR = 2**24 - 1
+# The limit against decompression bombs is a global of the imaging library, and below the size of a stitched section.
+_PILLOW_LIMIT = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Header:
-    """Shape (y, x) or (y, x, c) and dtype that `read_picture` will give."""
+    """Shape (y, x) or (y, x, c) and dtype that `read_picture` will give, and the bits a PNG stores of each value."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
+    bits: int = field(default=8, compare=False)
 
 
 def read_header(path: Path) -> Header:
@@ -53,7 +61,7 @@ def read_header(path: Path) -> Header:
 def _png_header(path: Path) -> Header:
     with open(path, "rb") as file:
         head = file.read(29)
-    if len(head) < 29 or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":
+    if len(head) < 29 or head[:8] != SIGNATURE or head[12:16] != b"IHDR":
         raise OSError(f"{path} is no complete PNG picture, it is damaged or truncated.")
     width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
     if colour == 3:
@@ -64,7 +72,7 @@ def _png_header(path: Path) -> Header:
     if bits == 16 and channels > 1:
         raise ValueError(f"{path} has 16 bits a channel in {channels} channels; save it as 16-bit grey or 8-bit RGB.")
     shape = (height, width) if channels == 1 else (height, width, channels)
-    return Header(shape, np.dtype(np.uint16 if bits == 16 else np.uint8))
+    return Header(shape, np.dtype(np.uint16 if bits == 16 else np.uint8), bits)
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -73,12 +81,16 @@ def read_picture(path: Path) -> np.ndarray:
     Raises:
         FileNotFoundError: no such file.
         OSError: the picture is damaged or truncated.
+        ValueError: a PNG with a palette or 16-bit colour.
     """
+    png = path.suffix.lower() == ".png"
+    if png:
+        header = read_header(path)
+        check_png(path)
     try:
-        if path.suffix.lower() == ".png":
-            import imageio.v3 as iio
-
-            return _native(grey(iio.imread(path, plugin="pillow")), read_header(path).dtype)
+        if png:
+            with open_pillow(path) as picture:
+                return _native(grey(np.array(picture)), header.dtype)
         import tifffile
 
         return _native(grey(tifffile.imread(path)), None)
@@ -86,6 +98,32 @@ def read_picture(path: Path) -> np.ndarray:
         raise
     except DAMAGE as error:
         raise OSError(f"{path} cannot be read, it is damaged or truncated ({error}).") from error
+
+
+def open_pillow(path: Path) -> Any:
+    """Open a picture of any size with the imaging library, which would refuse the largest sections."""
+    from PIL import Image
+
+    with _PILLOW_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def encode_png(pixels: np.ndarray, *, level: int = 3) -> bytes:
+    """A PNG file of (y, x) uint8 or uint16, or (y, x, 3) uint8; `level` 0 to 9 trades time for size.
+
+    Example:
+        >>> encode_png(np.zeros((2, 3), np.uint8))[1:4]
+        b'PNG'
+    """
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, format="PNG", compress_level=level)
+    return stream.getvalue()
 
 
 def _native(pixels: np.ndarray, dtype: np.dtype | None) -> np.ndarray:
@@ -138,3 +176,20 @@ def decode_ids(pixels: np.ndarray, path: Path | str = "The picture") -> np.ndarr
     ids |= pixels[..., 1].astype(np.uint32) << 8
     ids |= pixels[..., 2]
     return ids
+
+
+def encode_ids(ids: np.ndarray) -> np.ndarray:
+    """Ids (y, x) as RGB pixels (y, x, 3) uint8, R most significant: the inverse of `decode_ids`.
+
+    Raises:
+        ValueError: an id that is negative or does not fit into 24 bits.
+
+    Example:
+        >>> encode_ids(np.array([[65536 + 2 * 256 + 3]])).tolist()
+        [[[1, 2, 3]]]
+    """
+    if ids.size and not 0 <= ids.min() <= ids.max() <= LARGEST_COLOUR:
+        wrong = ids.min() if ids.min() < 0 else ids.max()
+        raise ValueError(f"The id {wrong} does not fit into a colour, which holds ids from 0 to {LARGEST_COLOUR}.")
+    shifted = (ids >> np.array(shift, ids.dtype) if shift < 8 * ids.itemsize else 0 * ids for shift in (16, 8, 0))
+    return np.stack([part.astype(np.uint8) for part in shifted], axis=-1)

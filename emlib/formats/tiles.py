@@ -1,15 +1,11 @@
-"""Volumes as a MitoEM tile list: a JSON file that says where each section's square tiles are.
+"""Volumes as square tiles, which a JSON file lists section by section; a tile is read when it is needed.
 
-The format is that of the MitoEM challenge and of PyTorch Connectomics (`TileDataset`). Unlike there, a missing label
-tile is an error, and a missing image tile is one unless a fill value is stated.
+A missing label tile is an error, and a missing image tile is one unless a fill value is stated.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,23 +13,17 @@ from emlib.formats.boxes import check_fill
 from emlib.formats.metadata import check_dtype, from_stored
 from emlib.formats.pictures import decode_ids, read_picture
 from emlib.formats.source import Box, Source, box_shape, in_threads
-
-REQUIRED = ("image", "depth", "height", "width", "tile_size")
-PATTERN = "{row}_{column}"
+from emlib.formats.tile_list import read_tile_list
 
 
 class TileSource(Source):
-    """The volume a tile list describes, (depth, height, width).
-
-    Keys of the JSON: `image` (one path a section, relative to the JSON's folder or absolute; `{row}_{column}` in it
-    is replaced, without it the same file serves every tile), `depth`, `height`, `width`, `tile_size` and optionally
-    `n_rows`, `n_columns`, `dtype` (uint8), `tile_st` ([0, 0], added to row and column), `tile_ratio` (1, the factor by
-    which a tile is enlarged: linearly for images, nearest for labels), `voxel_size` (nm).
+    """The volume a tile list describes, (depth, height, width); see `emlib.formats.tile_list` for its keys.
 
     Args:
         path: the JSON file.
         labels: whether tiles are ids (RGB tiles are decoded to R * 65536 + G * 256 + B); None: unless dtype is uint8.
         fill: value for missing image tiles, for example 128 (PyTorch Connectomics); None: a missing tile is an error.
+        tile_size: pixels of a tile's side, where the JSON does not say it.
 
     Raises:
         OSError: the JSON or a tile is damaged, or a tile is missing (FileNotFoundError).
@@ -48,24 +38,23 @@ class TileSource(Source):
         writable: bool = False,
         labels: bool | None = None,
         fill: float | None = None,
+        tile_size: int | None = None,
     ):
         if key is not None:
             raise ValueError(f"{path} is a tile list, which has no keys; do not pass a key (got {key!r}).")
         if writable:
             raise ValueError(f"{path} is a tile list, which is read-only here; convert it to .zarr first.")
         self.path = path
-        described = read_tile_list(path)
-        self.dtype = check_dtype(_dtype(path, described.get("dtype", "uint8")), str(path))
+        listed = read_tile_list(path, tile_size)
+        named = listed.dtype or ("uint32" if labels else "uint8")
+        self.dtype = check_dtype(_dtype(path, named), str(path))
         self.labels = self.dtype != np.uint8 if labels is None else labels
         if self.labels and fill is not None:
             raise ValueError(f"fill={fill} is for images, and {path} holds labels: a missing label tile is an error.")
         self.fill = None if fill is None else check_fill(fill, self.dtype)
-        self.patterns: list[str] = described["image"]
-        self.tile_size, self.ratio = described["tile_size"], described.get("tile_ratio", 1)
-        self.first = tuple(described.get("tile_st", (0, 0)))
-        self.shape = (described["depth"], described["height"], described["width"])
+        self.listed, self.tile_size, self.shape = listed, listed.tile_size, listed.shape
         self.chunks = (1, min(self.tile_size, self.shape[1]), min(self.tile_size, self.shape[2]))
-        stored = {"voxel_size": described["voxel_size"]} if "voxel_size" in described else {}
+        stored = {} if listed.voxel_size is None else {"voxel_size": listed.voxel_size}
         self.metadata = from_stored(stored, 3, str(path))
 
     def read(self, box: Box) -> np.ndarray:
@@ -82,22 +71,19 @@ class TileSource(Source):
             result[place, to_y, to_x] = tile[from_y, from_x]
         return result
 
-    def tile_path(self, z: int, row: int, column: int) -> Path:
-        """The file of one tile; row and column count from 0 in this volume."""
-        place = f"{row + self.first[0]}_{column + self.first[1]}"
-        return self.path.parent / self.patterns[z].replace(PATTERN, place)
-
     def read_tile(self, z: int, row: int, column: int) -> np.ndarray:
         """One tile at the volume's scale, cut to the part that lies in the volume."""
         height = min(self.tile_size, self.shape[1] - row * self.tile_size)
         width = min(self.tile_size, self.shape[2] - column * self.tile_size)
-        file = self.tile_path(z, row, column)
+        file = self.listed.tile_path(z, row, column)
         if not file.exists():
             if self.fill is None:
                 hint = "" if self.labels else "; pass fill= (for example 128) to read on without it"
                 raise FileNotFoundError(f"The tile {file} (section {z}, row {row}, column {column}) is missing{hint}.")
             return np.full((height, width), self.fill, dtype=self.dtype)
         tile = self._voxels(read_picture(file), file)
+        if self.listed.exact and max(tile.shape) > self.tile_size:
+            raise ValueError(f"The tile {file} is {tile.shape} pixels, more than the tile size {self.tile_size}.")
         if tile.shape[0] < height or tile.shape[1] < width:
             raise ValueError(f"The tile {file} is {tile.shape} at the volume's scale, ({height}, {width}) is needed.")
         return tile[:height, :width]
@@ -112,7 +98,7 @@ class TileSource(Source):
             if not self.labels or top > np.iinfo(self.dtype).max:
                 what = f"id {top}" if self.labels else f"{tile.dtype} values"
                 raise ValueError(f"The tile {file} holds {what}, which the dtype {self.dtype} of {self.path} cannot.")
-        return resize(tile.astype(self.dtype, copy=False), self.ratio, nearest=self.labels)
+        return resize(tile.astype(self.dtype, copy=False), self.listed.ratio, nearest=self.labels)
 
 
 def _overlap(part: slice, start: int, length: int) -> tuple[slice, slice]:
@@ -150,46 +136,7 @@ def resize(tile: np.ndarray, ratio: float, *, nearest: bool) -> np.ndarray:
     return tile
 
 
-def read_tile_list(path: Path) -> dict[str, Any]:
-    """The JSON, checked.
-
-    Raises:
-        OSError: it is not JSON.
-        ValueError: a key is missing or contradicts another.
-    """
-    try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise OSError(f"{path} is no complete JSON file, it is damaged or truncated ({error}).") from error
-    if not isinstance(described, dict):
-        raise ValueError(f"{path} is not a tile list: it holds a {type(described).__name__}, not keys and values.")
-    for key in REQUIRED:
-        if key not in described:
-            near = difflib.get_close_matches(key, described, n=1)
-            hint = f" ({near[0]!r} is there)" if near else ""
-            raise ValueError(f"{path} is not a tile list: the key {key!r} is missing{hint}.")
-    for key in ("depth", "height", "width", "tile_size", "n_rows", "n_columns"):
-        value = described.get(key, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{path}: {key} must be a whole number of at least 1, got {value!r}.")
-    images = described["image"]
-    if not isinstance(images, list) or not all(isinstance(one, str) for one in images):
-        raise ValueError(f"{path}: image must be a list of paths, one a section.")
-    if len(images) != described["depth"]:
-        raise ValueError(f"{path}: image lists {len(images)} sections, but depth is {described['depth']}.")
-    for tiles, length in (("n_rows", "height"), ("n_columns", "width")):
-        covered = described.get(tiles, 10**9) * described["tile_size"]
-        if covered < described[length]:
-            raise ValueError(f"{path}: {tiles} x tile_size = {covered} does not cover {length} = {described[length]}.")
-    ratio, first = described.get("tile_ratio", 1), described.get("tile_st", [0, 0])
-    if not isinstance(ratio, int | float) or isinstance(ratio, bool) or not 0 < ratio < 1e6:
-        raise ValueError(f"{path}: tile_ratio must be a positive number, got {ratio!r}.")
-    if not isinstance(first, list) or len(first) != 2 or not all(isinstance(one, int) for one in first):
-        raise ValueError(f"{path}: tile_st must be two whole numbers (row, column), got {first!r}.")
-    return described
-
-
-def _dtype(path: Path, name: Any) -> np.dtype:
+def _dtype(path: Path, name: str) -> np.dtype:
     try:
         return np.dtype(name)
     except TypeError as error:

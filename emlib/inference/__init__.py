@@ -14,8 +14,9 @@ from emlib.inference.cell_prediction import (
     predict_image_from_recipe,
 )
 from emlib.inference.embeddings import embed_images
+from emlib.inference.first_guess import PriorFrom
 from emlib.inference.flow_rule import flow_symmetries, turn_flow_back
-from emlib.inference.from_recipe import predict_from_recipe
+from emlib.inference.from_recipe import predict_from_recipe, prediction_channels
 from emlib.inference.image_prediction import predict_classes, predict_flows
 from emlib.inference.image_tiles import ImageTiles, plan_image_tiles
 from emlib.inference.image_windows import ImagePlan, image_window_weights, plan_image_windows
@@ -26,6 +27,7 @@ from emlib.inference.instance_prediction import predict_instances
 from emlib.inference.instance_recipe import predict_instances_from_recipe
 from emlib.inference.instance_split import SplitInstances, load_split_instances, predict_instances_split
 from emlib.inference.instances import InstancePrediction
+from emlib.inference.nearest_prototype import NearestPrototypeMask
 from emlib.inference.split_prediction import SplitPredictions, load_split_predictions, predict_split
 from emlib.inference.symmetries import SYMMETRIES, ChannelRule, Symmetry, symmetries
 from emlib.inference.volume_prediction import predict_volume
@@ -41,6 +43,8 @@ __all__ = [
     "ImagePlan",
     "ImageTiles",
     "InstancePrediction",
+    "NearestPrototypeMask",
+    "PriorFrom",
     "SplitInstances",
     "SplitPredictions",
     "Symmetry",
@@ -67,6 +71,7 @@ __all__ = [
     "predict_instances_split",
     "predict_split",
     "predict_volume",
+    "prediction_channels",
     "save_instances",
     "symmetries",
     "turn_flow_back",

@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from emlib.atomic import explain_write_error
+from emlib.formats.memory_size import memory_in_bytes
 from emlib.inference.image_output import CHANNELS, FLOWS
 from emlib.inference.image_pixels import Normalization, as_pixels
 from emlib.inference.image_prediction import predict_classes, predict_flows
 from emlib.inference.image_rows import ImageRows
 from emlib.inference.instance_recipe import paint_image_from_recipe
 from emlib.inference.label_output import check_label_path, write_blocks, write_labels
-from emlib.inference.memory_budget import memory_in_bytes
 from emlib.recipe import ImageRecipe, InstanceRecipe
 
 PREDICTORS = {"masks_from_flows": predict_flows, "cells_from_classes": predict_classes}

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from emlib.formats.fingerprint import volume_fingerprint
+from emlib.formats.memory_size import memory_in_bytes
 from emlib.inference.affinity_rule import AffinityRule, as_pairs
 from emlib.inference.blending import blending_window
 from emlib.inference.freed_memory import keep_freed_memory
-from emlib.inference.ledger import model_fingerprint, volume_fingerprint
-from emlib.inference.memory_budget import memory_in_bytes
+from emlib.inference.ledger import model_fingerprint
 from emlib.inference.prediction_output import ArrayOutput, StreamedOutput, check_output_path, refuse_loss
 from emlib.inference.quantization import check_output_dtype, quantise
 from emlib.inference.sliding_window import predicted_planes
@@ -43,6 +44,7 @@ def predict_volume(
     reduce: str = "mean",
     offsets: Sequence[Sequence[int] | VoxelPair | None] | None = None,
     channel_rule: ChannelRule | None = None,
+    non_negative: Sequence[int] = (),
     batch_size: int = 1,
     precision: str = "32",
     out: str | Path | None = None,
@@ -83,6 +85,8 @@ def predict_volume(
             at v; None for a channel without direction (a mask). Augmentation then exchanges and shifts channels as it
             must, and an affinity to a voxel outside a window counts only where no window holds both voxels.
         channel_rule: for other channels with a direction (flows), see `Symmetry.invert`.
+        non_negative: numbers of output channels whose values below 0 become 0, after blending: those of a network that
+            ends in a tanh, of which only the positive half is stored.
         batch_size: windows per forward pass.
         precision: "32", "16" or "bf16" (autocast; sums are always float32).
         out: file to write, .zarr, .h5 or .hdf5; None returns an array.
@@ -144,6 +148,7 @@ def predict_volume(
             "key": key, "dtype": dtype, "channels": channels, "intensity_range": reader.intensity_range,
             "voxel_size": volume.voxel_size, "device": predictor.device.type, "torch": torch.__version__,
         }  # fmt: skip
+        settings |= {"non_negative": list(non_negative)} if non_negative else {}
         fingerprint = {"model": model_fingerprint(model), "volume": volume_fingerprint(volume), **settings}
         output = StreamedOutput(
             out, plan.shape, dtype, fingerprint=fingerprint, resume=resume, key=key,
@@ -162,6 +167,8 @@ def predict_volume(
             progress=progress,
         )  # fmt: skip
         for planes in finished:
+            for channel in non_negative:
+                planes[channel].clamp_(min=0)
             output.append(quantise(planes, dtype))
         return output.finish()
 

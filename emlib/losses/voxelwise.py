@@ -33,7 +33,7 @@ def weighted_bce(prediction: torch.Tensor, target: torch.Tensor, weight: torch.T
     """
     with torch.autocast(prediction.device.type, enabled=False):
         prediction, target, weight = in_full_precision(prediction, target, weight)
-        loss = torch.lerp(bounded_log(1 - prediction), bounded_log(prediction), target).neg()
+        loss = cross_entropy_of_voxels(prediction, target)
         return (loss if weight is None else loss * weight).mean()
 
 
@@ -47,6 +47,11 @@ def weighted_mse(prediction: torch.Tensor, target: torch.Tensor, weight: torch.T
         loss = (prediction - target) ** 2
         channels = prediction.shape[1] if prediction.ndim > 1 else 1
         return (loss if weight is None else loss * weight).mean() * channels
+
+
+def cross_entropy_of_voxels(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Binary cross entropy of every voxel, at most 100; both in one floating-point type and shape."""
+    return torch.lerp(bounded_log(1 - prediction), bounded_log(prediction), target).neg()
 
 
 def bounded_log(probability: torch.Tensor) -> torch.Tensor:

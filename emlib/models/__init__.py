@@ -2,8 +2,9 @@
 
 Every network returns float32 of shape (N, C, Z, Y, X), or (N, C, Y, X) if it takes images, and says in `min_divisor`
 by what each axis of its input must be divisible: three numbers for volumes, two for images. What it returns are
-probabilities after a sigmoid or a softmax; only `mediar_former` has two channels of flow before its probability, and
-the `mask_rcnn_*` return losses or objects (`detect`).
+probabilities after a sigmoid or a softmax; only `mediar_former` has two channels of flow before its probability,
+`unetv3_ebd2` has an embedding after it, `unetv3` ends in a tanh if asked to and may return an `AuxiliaryOutput` in
+training, and the `mask_rcnn_*` return losses or objects (`detect`).
 """
 
 from emlib.models.description import LayerRow, count_parameters, describe_model
@@ -14,8 +15,11 @@ from emlib.models.mask_rcnn_targets import detection_target
 from emlib.models.mask_rcnn_weights import load_backbone_weights
 from emlib.models.mediar_weights import load_mediar_weights, mediar_state_dict
 from emlib.models.table import build_model, list_models
+from emlib.models.unetv3 import AuxiliaryOutput
+from emlib.models.unetv3_ebd import noisy_prior
 
 __all__ = [
+    "AuxiliaryOutput",
     "DetectionLimits",
     "Detections",
     "LayerRow",
@@ -31,5 +35,6 @@ __all__ = [
     "load_backbone_weights",
     "load_mediar_weights",
     "mediar_state_dict",
+    "noisy_prior",
     "paste_masks",
 ]

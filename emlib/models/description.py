@@ -41,6 +41,8 @@ def count_parameters(model: nn.Module, *, trained_only: bool = False) -> int:
 def describe_model(model: nn.Module, input_shape: Sequence[int]) -> list[LayerRow]:
     """Rows for a table of the network's layers in order of use, found by one forward pass on zeros.
 
+    The pass is in evaluation mode; a network that wants a prior of the mask beside the image gets zeros for it too.
+
     Args:
         model: any network; its mode (training or evaluation) is restored.
         input_shape: (N, C, Z, Y, X).
@@ -69,7 +71,10 @@ def describe_model(model: nn.Module, input_shape: Sequence[int]) -> list[LayerRo
     try:
         model.eval()
         with torch.no_grad():
-            model(torch.zeros(tuple(input_shape), device=device))
+            inputs = [torch.zeros(tuple(input_shape), device=device)]
+            if getattr(model, "needs_prior", False):
+                inputs.append(inputs[0][:, :1])
+            model(*inputs)
     finally:
         model.train(training)
         for handle in handles:

@@ -16,10 +16,14 @@ from emlib.models.mediar_former import MediarFormer
 from emlib.models.monai_transformers import swin_unetr, unetr
 from emlib.models.monai_unets import dynunet, monai_unet, segresnet
 from emlib.models.rsunet import RSUNet
+from emlib.models.unet2d_ebd import UNet2DEmbedding
 from emlib.models.unet_2d import UNet2D
 from emlib.models.unet_3d import UNet3D
 from emlib.models.unet_plus_3d import UNetPlus3D
 from emlib.models.unet_residual_3d import ResidualUNet3D
+from emlib.models.unetv3 import UNetV3
+from emlib.models.unetv3_ebd import UNetV3Prototypes
+from emlib.models.unetv3_ebd2 import UNetV3Embedding
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "dynunet": dynunet,
@@ -33,11 +37,15 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "rsunet": RSUNet,
     "segresnet": segresnet,
     "swin_unetr": swin_unetr,
+    "unet2d_ebd": UNet2DEmbedding,
     "unet_2d": UNet2D,
     "unet_3d": UNet3D,
     "unet_plus_3d": UNetPlus3D,
     "unet_residual_3d": ResidualUNet3D,
     "unetr": unetr,
+    "unetv3": UNetV3,
+    "unetv3_ebd": UNetV3Prototypes,
+    "unetv3_ebd2": UNetV3Embedding,
 }
 
 
@@ -47,8 +55,8 @@ def list_models() -> list[str]:
     Example:
         >>> list_models()
         ['dynunet', 'fpn_3d', 'mask_rcnn_r101_fpn', 'mask_rcnn_r50_fpn', 'mask_rcnn_tiny', 'mask_rcnn_x101_32x8d_fpn',
-         'mediar_former', 'monai_unet', 'rsunet', 'segresnet', 'swin_unetr', 'unet_2d', 'unet_3d', 'unet_plus_3d',
-         'unet_residual_3d', 'unetr']
+         'mediar_former', 'monai_unet', 'rsunet', 'segresnet', 'swin_unetr', 'unet2d_ebd', 'unet_2d', 'unet_3d',
+         'unet_plus_3d', 'unet_residual_3d', 'unetr', 'unetv3', 'unetv3_ebd', 'unetv3_ebd2']
     """
     return sorted(MODELS)
 
@@ -75,7 +83,9 @@ def build_model(
     Returns:
         The network, in training mode, on the CPU: (N, in_channels, Z, Y, X) -> float32 probabilities
         (N, out_channels, Z, Y, X). Its attribute `min_divisor` says by what (Z, Y, X) must be divisible; where it has
-        two numbers the network takes images (N, in_channels, Y, X). The `mask_rcnn_*` return objects, see `MaskRCNN`.
+        two numbers the network takes images (N, in_channels, Y, X). The `mask_rcnn_*` return objects, see `MaskRCNN`;
+        `unetv3_ebd` wants a prior of the mask beside the image, and `unetv3` with `auxiliary=True` returns an
+        `AuxiliaryOutput` in training mode.
 
     Raises:
         ImportError: the network needs a package that is not installed.

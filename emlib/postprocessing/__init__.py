@@ -8,6 +8,9 @@ from emlib.postprocessing.affinity_maps import affinity_maps
 from emlib.postprocessing.agglomerated_segmentation import affinity_agglomeration
 from emlib.postprocessing.agglomeration import agglomerate_affinities, agglomerate_graph, relabel_fragments
 from emlib.postprocessing.block_agglomeration import agglomerate_blocks
+from emlib.postprocessing.block_numbers import number_blocks, replace_ids
+from emlib.postprocessing.block_stitching import stitch_blocks
+from emlib.postprocessing.block_tracing import BlockTracer, trace_blocks
 from emlib.postprocessing.class_cells import cells_from_classes
 from emlib.postprocessing.contour_watershed import (
     contour_components,
@@ -15,6 +18,9 @@ from emlib.postprocessing.contour_watershed import (
     mask_components,
     mask_watershed,
 )
+from emlib.postprocessing.distance_watershed import distance_watershed
+from emlib.postprocessing.embedding_clusters import cluster_embeddings, embedding_instances
+from emlib.postprocessing.face_overlaps import FaceOverlap, face_links, face_overlap
 from emlib.postprocessing.flow_blocks import BlockwiseMasks, masks_from_flows_blocks
 from emlib.postprocessing.flow_error import flow_errors
 from emlib.postprocessing.flow_masks import masks_from_flows
@@ -31,7 +37,9 @@ from emlib.postprocessing.zwatershed import zwatershed
 
 __all__ = [
     "SEGMENTATION_METHODS",
+    "BlockTracer",
     "BlockwiseMasks",
+    "FaceOverlap",
     "RegionGraph",
     "SegmentationMethod",
     "affinity_agglomeration",
@@ -41,8 +49,13 @@ __all__ = [
     "agglomerate_blocks",
     "agglomerate_graph",
     "cells_from_classes",
+    "cluster_embeddings",
     "contour_components",
     "contour_watershed",
+    "distance_watershed",
+    "embedding_instances",
+    "face_links",
+    "face_overlap",
     "fill_object_holes",
     "flow_errors",
     "follow_flows",
@@ -52,11 +65,15 @@ __all__ = [
     "masks_from_flows_blocks",
     "merge_small_regions",
     "mutex_watershed",
+    "number_blocks",
     "region_graph",
     "relabel_fragments",
     "relabel_sequential",
     "remove_small_objects",
+    "replace_ids",
     "seeded_fragments",
     "segment",
+    "stitch_blocks",
+    "trace_blocks",
     "zwatershed",
 ]

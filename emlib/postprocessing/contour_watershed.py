@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import cc3d
 import numpy as np
 
 from emlib.compilation import compiled
+from emlib.postprocessing.components import label_components
 from emlib.postprocessing.flooding import flood_from_seeds
 from emlib.postprocessing.probabilities import as_grey_levels, grey_level, same_shape, voxel_count
 from emlib.postprocessing.small_objects import keep_large_and_renumber
@@ -141,7 +140,7 @@ def contour_components(
     mask = as_grey_levels(mask, "mask")
     contour = as_grey_levels(contour, "contour")
     same_shape(mask, contour, ("mask", "contour"))
-    labels, objects = _label(_seeds(mask, contour, seed_level, contour_level), connectivity)
+    labels, objects = label_components(_seeds(mask, contour, seed_level, contour_level), connectivity)
     for axis, width in enumerate(box):
         if width > 1:
             _widen(np.moveaxis(labels, axis, -1), width // 2)
@@ -161,7 +160,7 @@ def mask_components(mask: Any, *, threshold: float = 0.9, min_size: int = 128, c
     level = grey_level(threshold, "threshold")
     min_size = voxel_count(min_size, "min_size")
     mask = as_grey_levels(mask, "mask")
-    labels, objects = _label(_seeds(mask, mask, level, ABOVE_ALL), connectivity)
+    labels, objects = label_components(_seeds(mask, mask, level, ABOVE_ALL), connectivity)
     keep_large_and_renumber(labels, objects, min_size)
     return labels.reshape(mask.shape)
 
@@ -179,20 +178,10 @@ def _threshold(mask, contour, above, below, seeds):
         seeds[position] = (mask[position] > above) & (contour[position] < below)
 
 
-def _label(seeds: np.ndarray, connectivity: int) -> tuple[np.ndarray, int]:
-    """Connected components, numbered in raster order, in a type that holds the largest possible number of them."""
-    if connectivity not in (6, 18, 26):
-        raise ValueError(f"connectivity must be 6, 18 or 26, got {connectivity!r}.")
-    most = seeds.size if connectivity == 6 else math.prod((length + 1) // 2 for length in seeds.shape[-2:]) * len(seeds)
-    dtype = np.uint32 if most < 2**32 else np.uint64
-    labels, objects = cc3d.connected_components(seeds, connectivity=connectivity, out_dtype=dtype, return_N=True)
-    return np.ascontiguousarray(labels.reshape(seeds.shape)), int(objects)
-
-
 def _grow(
     mask: np.ndarray, seeds: np.ndarray, lowest: int, seed_level: int, min_size: int, min_seed_size: int
 ) -> np.ndarray:
-    labels, objects = _label(seeds, connectivity=26)
+    labels, objects = label_components(seeds, connectivity=26)
     del seeds
     levels = mask.reshape(labels.shape)
     if lowest > seed_level:

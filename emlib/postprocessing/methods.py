@@ -18,6 +18,8 @@ from emlib.postprocessing.contour_watershed import (
     mask_components,
     mask_watershed,
 )
+from emlib.postprocessing.distance_watershed import distance_watershed
+from emlib.postprocessing.embedding_clusters import embedding_instances
 from emlib.postprocessing.mutex_watershed import mutex_watershed
 from emlib.postprocessing.zwatershed import zwatershed
 
@@ -26,8 +28,8 @@ from emlib.postprocessing.zwatershed import zwatershed
 class SegmentationMethod:
     """A function from probability maps to labels, and the names of the maps in the order of its arguments.
 
-    With `grouped`, the function takes one array (C, Z, Y, X) instead, and `channels` holds one name: of all channels
-    name_0, name_1, ... in this order.
+    With `grouped`, the first name stands for all channels name_0, name_1, ... in this order, which the function takes
+    as one array (C, Z, Y, X); maps of further names follow.
     """
 
     function: Callable[..., np.ndarray]
@@ -46,6 +48,8 @@ SEGMENTATION_METHODS: dict[str, SegmentationMethod] = {
     "contour_components": SegmentationMethod(contour_components, ("mask", "contour")),
     "mask_watershed": SegmentationMethod(mask_watershed, ("mask",)),
     "mask_components": SegmentationMethod(mask_components, ("mask",)),
+    "distance_watershed": SegmentationMethod(distance_watershed, ("heatmap",)),
+    "embedding_clusters": SegmentationMethod(embedding_instances, ("embedding", "mask"), grouped=True),
     "affinity_agglomeration": SegmentationMethod(affinity_agglomeration, ("affinity",), grouped=True),
     "mutex_watershed": SegmentationMethod(mutex_watershed, ("affinity",), grouped=True),
     "zwatershed": SegmentationMethod(zwatershed, ("affinity",), grouped=True),
@@ -63,12 +67,14 @@ def segment(
 
     Args:
         prediction: (C, Z, Y, X) or (C, Y, X), uint8 0-255 or float 0-1; with four axes for methods on affinities.
+            Embeddings are float of any size.
             Only the channels that the method needs are read, so a lazy volume may have more.
         method: a key of `SEGMENTATION_METHODS`.
         channels: the names of the C channels. If None, a prediction with just as many channels as the method needs
             is taken to be in the method's order. Methods on affinities take the channels affinity_0, affinity_1, ...
             in the order of their numbers, or without names all channels; their argument `offsets` has one offset
-            for each of these.
+            for each of these. In the same way `embedding_clusters` takes embedding_0, embedding_1, ... and mask;
+            without names the mask is the last channel.
         parameters: keyword parameters of the method's function.
 
     Returns:
@@ -102,38 +108,43 @@ def segment(
     if len(prediction.shape) not in (3, 4):
         raise ValueError(f"prediction must have the axes (c, z, y, x) or (c, y, x), got the shape {prediction.shape}.")
     count = int(prediction.shape[0])
-    if chosen.grouped:
-        return chosen.function(_group(prediction, _group_indices(method, chosen, channels, count)), **parameters)
-    maps = [prediction[index] for index in _channel_indices(method, chosen, channels, count)]
-    return chosen.function(*maps, **parameters)
+    single = chosen.channels[1:] if chosen.grouped else chosen.channels
+    group: list[Any] = []
+    if chosen.grouped and channels is None:
+        if count <= len(single):
+            needed = " and ".join((f"{chosen.channels[0]}_0, {chosen.channels[0]}_1, ...", *single))
+            raise ValueError(f"{method} needs the channels {needed}, but the prediction has {count} channels.")
+        group, indices = [_group(prediction, range(count - len(single)))], range(count - len(single), count)
+    elif chosen.grouped:
+        group = [_group(prediction, _group_indices(method, chosen.channels[0], channels, count))]
+        indices = _channel_indices(method, single, channels, count)
+    else:
+        indices = _channel_indices(method, single, channels, count)
+    return chosen.function(*group, *(prediction[index] for index in indices), **parameters)
 
 
-def _channel_indices(
-    name: str, method: SegmentationMethod, channels: Sequence[str] | None, count: int
-) -> Sequence[int]:
-    needed = " and ".join(method.channels)
+def _channel_indices(name: str, wanted: Sequence[str], channels: Sequence[str] | None, count: int) -> Sequence[int]:
+    needed = " and ".join(wanted)
     if channels is None:
-        if count != len(method.channels):
+        if count != len(wanted):
             raise ValueError(
                 f"{name} needs the channels {needed}, but the prediction has {count} channels and no names; "
                 "pass channels=[...]."
             )
         return range(count)
     channels = _check_names(channels, count)
-    for channel in method.channels:
+    for channel in wanted:
         if channels.count(channel) != 1:
             problem = "is not among" if channel not in channels else "is there twice in"
             raise ValueError(
                 f"{name} needs the channels {needed}; {channel!r} {problem} {', '.join(channels)}"
                 f"{_nearest(channel, channels) if channel not in channels else '.'}"
             )
-    return [channels.index(channel) for channel in method.channels]
+    return [channels.index(channel) for channel in wanted]
 
 
-def _group_indices(name: str, method: SegmentationMethod, channels: Sequence[str] | None, count: int) -> Sequence[int]:
-    if channels is None:
-        return range(count)
-    channels, (group,) = _check_names(channels, count), method.channels
+def _group_indices(name: str, group: str, channels: Sequence[str], count: int) -> Sequence[int]:
+    channels = _check_names(channels, count)
     numbered = re.compile(re.escape(group) + r"(?:_(\d+))?")
     found = {}
     for index, channel in enumerate(channels):

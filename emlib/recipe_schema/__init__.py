@@ -47,7 +47,14 @@ from emlib.recipe_schema.instances import (
 )
 from emlib.recipe_schema.section import Section
 from emlib.recipe_schema.target import LossTerm, TargetOutput, TargetRecipe
-from emlib.recipe_schema.training import ModelRecipe, OptimizerRecipe, RejectionRecipe, ScheduleRecipe, TrainingRecipe
+from emlib.recipe_schema.training import (
+    ModelRecipe,
+    OptimizerRecipe,
+    PlateauRecipe,
+    RejectionRecipe,
+    ScheduleRecipe,
+    TrainingRecipe,
+)
 
 __all__ = [
     "Augment",
@@ -89,6 +96,7 @@ __all__ = [
     "MotionBlur",
     "NormalizationRecipe",
     "OptimizerRecipe",
+    "PlateauRecipe",
     "PostprocessingRecipe",
     "RejectionRecipe",
     "ReplayRecipe",

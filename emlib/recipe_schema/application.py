@@ -23,6 +23,17 @@ class InferenceRecipe(Section):
     precision: Literal["32", "16", "bf16"] = "32"
     dtype: Literal["uint8", "float16", "float32"] = "uint8"
     memory: str = "2GiB"
+    classify: Literal["nearest_prototype"] | None = Field(
+        None, description="an embedding with a mask becomes, in every window, one probability of being foreground"
+    )
+    prior: str | None = Field(
+        None,
+        description="a network that wants a first guess: checkpoint, or training's folder, of the one that guesses",
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments of `emlib.inference.predict_volume`."""
+        return self.model_dump(exclude={"classify", "prior"})
 
 
 class PostprocessingRecipe(Section):
@@ -32,7 +43,12 @@ class PostprocessingRecipe(Section):
     seed_mask: Fraction | None = None
     seed_contour: Fraction | None = None
     foreground: Fraction | None = None
+    seed: Fraction | None = Field(None, description="heatmap: value above which voxels are seeds")
     min_size: Count | None = None
+    min_seed_size: Count | None = Field(None, description="voxels below which a seed is left out")
+    unseeded: Literal["drop", "keep"] | None = Field(None, description="heatmap: foreground that no seed reaches")
+    rule: Literal["mean_shift", "prototypes"] | None = Field(None, description="how embeddings are grouped")
+    bandwidth: Annotated[float, Field(gt=0)] | None = Field(None, description="of the mean shift of embeddings")
     threshold: Fraction | None = Field(None, description="agglomeration: regions are merged below this boundary score")
     thresholds: tuple[Fraction, ...] | None = Field(
         None, min_length=1, description="agglomeration: those of a sweep, rising; not a parameter of the method"
@@ -63,6 +79,10 @@ class EvaluationRecipe(Section):
     size_limits: tuple[Positive, Positive] = Field((5000, 30000), description="voxels: small | medium | large")
     drop_truth_below: Count = Field(2000, description="voxels")
     match_threshold: Fraction = 0.5
+    measure: Literal["instances", "foreground"] = Field(
+        "instances",
+        description="of a training every evaluate_every iterations; foreground: voxelwise F1, precision and recall",
+    )
     border: tuple[Count, Annotated[float, Field(ge=0)]] = Field(
         (0, 0.0), description="neurites: distance from true borders that does not count, voxels (z, xy)"
     )

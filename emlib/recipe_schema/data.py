@@ -40,8 +40,12 @@ class DataRecipe(Section):
     name: str | None = Field(None, description="registry: the data set's name in data/registry.yaml")
     image: str | None = Field(None, description="files: path of the image volume")
     labels: str | None = Field(None, description="files: path of the label volume")
+    valid: str | None = Field(
+        None, description="files: path of a mask, not 0 where the labels are known; None: everywhere"
+    )
     image_key: str | None = None
     labels_key: str | None = None
+    valid_key: str | None = None
     structure: Literal["mitochondria", "neurites"] = "mitochondria"
     instances: Literal["as_labelled", "components"] = Field(
         "as_labelled", description="components: labels are a mask; instances are its 3-D 26-connected components"
@@ -63,4 +67,8 @@ class DataRecipe(Section):
         missing = [f"data.{key}" for key in needs[self.source] if getattr(self, key) is None]
         if missing:
             raise ValueError(f"data.source is '{self.source}', which also needs {' and '.join(missing)}")
+        if self.valid is not None and self.source != "files":
+            raise ValueError(
+                f"data.valid is set, but data.source is '{self.source}', whose labels are known everywhere"
+            )
         return self

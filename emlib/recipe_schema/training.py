@@ -44,23 +44,50 @@ class ModelRecipe(Section):
         return options
 
 
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimizerRecipe(Section):
     name: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description="0 is used for norms and biases")
     momentum: Fraction = Field(0.9, description="sgd only")
+    betas: tuple[Momentum, Momentum] = Field((0.9, 0.999), description="adam and adamw: decay of the two moments")
+    amsgrad: bool = Field(False, description="adam and adamw: the largest second moment so far counts")
+
+
+class PlateauRecipe(Section):
+    """The learning rate is multiplied by `factor` when the loss no longer gets better."""
+
+    every: Positive = Field(10, description="iterations whose mean loss is one look")
+    patience: Count = Field(1000, description="looks without a better one before the rate goes down")
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    threshold: Annotated[float, Field(ge=0, lt=1)] = Field(1e-4, description="share by which a better loss is lower")
+    lowest_rate: Annotated[float, Field(ge=0)] = 1e-7
 
 
 class ScheduleRecipe(Section):
-    name: Literal["warmup_multistep", "warmup_cosine", "constant"] = "warmup_multistep"
+    name: Literal["warmup_multistep", "warmup_cosine", "constant", "plateau"] = "warmup_multistep"
     warmup_iterations: Count = 1000
     warmup_factor: Fraction = 0.001
     milestones: tuple[Positive, ...] = ()
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    plateau: PlateauRecipe | None = Field(None, description="plateau: when and how far the rate goes down")
+
+    @model_validator(mode="after")
+    def _plateau_of_its_own(self) -> ScheduleRecipe:
+        if (self.name == "plateau") != (self.plateau is not None):
+            wanted = "needs training.schedule.plateau" if self.plateau is None else "has no training.schedule.plateau"
+            raise ValueError(f"training.schedule.name is '{self.name}', which {wanted}")
+        return self
 
 
 class RejectionRecipe(Section):
     min_foreground: Fraction = Field(0.0, description="share of object voxels below which a patch is rejected")
+    min_voxels: Count | None = Field(None, description="the same as a number of object voxels; both must be reached")
+    min_valid: Fraction | None = Field(
+        None, description="with data.valid: patches are rejected unless a larger share than this is valid"
+    )
     probability: Fraction = Field(0.95, description="share of such patches that are rejected")
 
 

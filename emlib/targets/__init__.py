@@ -5,13 +5,15 @@ Everything here is torch code that runs on the device of its input; numpy arrays
 
 from emlib.targets.affinity import affinities
 from emlib.targets.cell_classes import CLASSES, cell_classes
-from emlib.targets.channels import channel_names, channel_pairs, output_channel_count
+from emlib.targets.channels import channel_names, channel_pairs, output_channel_count, target_channel_count
 from emlib.targets.contour import instance_contour
 from emlib.targets.erosion import erode_labels
 from emlib.targets.gradient_flow import gradient_flow
 from emlib.targets.image_targets import build_image_targets
 from emlib.targets.options import build_target, channel_count
+from emlib.targets.published_tasks import task_option, task_target
 from emlib.targets.recipe_targets import build_targets
+from emlib.targets.skeleton_distance import skeleton_distance
 from emlib.targets.voxel_pairs import VoxelPair, affinity_offsets, affinity_pairs
 from emlib.targets.weights import class_weights
 
@@ -33,4 +35,8 @@ __all__ = [
     "gradient_flow",
     "instance_contour",
     "output_channel_count",
+    "skeleton_distance",
+    "target_channel_count",
+    "task_option",
+    "task_target",
 ]

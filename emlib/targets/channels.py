@@ -13,7 +13,7 @@ Output = TargetOutput | ImageTargetOutput
 
 
 def output_channel_count(output: Output) -> int:
-    """How many channels a target has.
+    """How many channels a network puts out for a target.
 
     Raises:
         ValueError: unknown option.
@@ -21,26 +21,48 @@ def output_channel_count(output: Output) -> int:
     Example:
         >>> output_channel_count(TargetOutput(name="affinity", offsets=((-1, 0, 0), (0, -9, 0)), losses=()))
         2
+        >>> output_channel_count(TargetOutput(name="embedding", embedding=36, mask="mask", losses=()))
+        37
     """
     if isinstance(output, ImageTargetOutput):
         return len(_image_channel_names(output))
+    if output.embedding is not None:
+        return output.embedding + (output.mask is not None)
     return channel_count(output.option) if output.offsets is None else len(output.offsets)
+
+
+def target_channel_count(output: Output) -> int:
+    """How many channels the target itself has: those of the prediction, but for an embedding, which has one.
+
+    Example:
+        >>> target_channel_count(TargetOutput(name="embedding", embedding=36, losses=()))
+        1
+    """
+    is_embedding = isinstance(output, TargetOutput) and output.embedding is not None
+    return 1 if is_embedding else output_channel_count(output)
 
 
 def channel_names(outputs: Sequence[Output]) -> list[str]:
     """Names of a network's output channels: the target's name, with a number where a target has several channels.
 
-    The channels of a flow are told apart by their axes: flow_y, flow_x. Classes have names of their own.
+    The channels of a flow are told apart by their axes: flow_y, flow_x. Classes have names of their own, and so has the
+    mask of an embedding.
 
     Example:
         >>> channel_names([TargetOutput(name="mask", option="0", losses=()),
         ...                TargetOutput(name="affinity", option="2", losses=())])
         ['mask', 'affinity_0', 'affinity_1', 'affinity_2']
+        >>> channel_names([TargetOutput(name="embedding", embedding=2, mask="mask", losses=())])
+        ['mask', 'embedding_0', 'embedding_1']
     """
     names = []
     for output in outputs:
         if isinstance(output, ImageTargetOutput):
             names += _image_channel_names(output)
+            continue
+        if output.embedding is not None:
+            names += [] if output.mask is None else [output.mask]
+            names += [f"{output.name}_{index}" for index in range(output.embedding)]
             continue
         count = output_channel_count(output)
         names += [output.name] if count == 1 else [f"{output.name}_{index}" for index in range(count)]
@@ -58,7 +80,7 @@ def channel_pairs(outputs: Sequence[Output]) -> list[VoxelPair | None]:
     """
     pairs: list[VoxelPair | None] = []
     for output in outputs:
-        if isinstance(output, ImageTargetOutput):
+        if isinstance(output, ImageTargetOutput) or output.embedding is not None:
             pairs += [None] * output_channel_count(output)
         elif output.offsets is None:
             pairs += affinity_pairs(output.option, output.name)

@@ -11,17 +11,19 @@ from emlib.targets.affinity import edge_padded_affinities
 from emlib.targets.contour import Rule, instance_contour
 from emlib.targets.gradient_flow import gradient_flow
 from emlib.targets.label_arrays import as_label_tensor, like
+from emlib.targets.skeleton_distance import skeleton_distance
 
 GRAMMAR = (
     "'0' object mask, '0-i-j' mask of the ids i, j, '1' odd ids, even ids and their union, "
-    "'2' or '2-dz-dy-dx-v1|v2' affinities, '4-B-g' instance contour of half width B (g = 1 also towards the "
-    "background), '7' flow (y, x) of each section, '7-0' the flow and the object mask, '9-C' one channel per class "
-    "0 ... C-1"
+    "'2' or '2-dz-dy-dx-v1|v2' affinities, '22' distance to the skeleton, "
+    "'4-B-g' instance contour of half width B (g = 1 also towards the background), "
+    "'7' flow (y, x) of each section, '7-0' the flow and the object mask, '9-C' one channel per class 0 ... C-1"
 )
 _PATTERNS = {
     "0": re.compile(r"0((?:-\d+)*)"),
     "1": re.compile(r"1"),
     "2": re.compile(r"2(?:-([1-9]\d*)-([1-9]\d*)-([1-9]\d*)-(v1|v2))?"),
+    "22": re.compile(r"22"),
     "4": re.compile(r"4-(\d+)-([01])"),
     "7": re.compile(r"7(-0)?"),
     "9": re.compile(r"9-([1-9]\d*)"),
@@ -38,6 +40,7 @@ def build_target(labels: np.ndarray | torch.Tensor, option: str, *, rule: Rule =
     | `2` | 3 | affinity to the previous voxel in z, y, x, stored at the later voxel; the first plane is label > 0 |
     | `2-dz-dy-dx-v1` | 3 | the same at these distances, the volume continued by its border values |
     | `2-dz-dy-dx-v2` | 3 | compares v - d with v + d, the volume continued by its border values |
+    | `22` | 1 | 1 on the skeleton of each object, falling to its border, -1 outside; see `skeleton_distance` |
     | `4-B-g` | 1 | contour in a window of 2 B + 1; g = 0 between instances only; see `instance_contour` |
     | `7` | 2 | flow along y and x, each section by itself; see `gradient_flow` |
     | `7-0` | 3 | the same, and label > 0 |
@@ -49,7 +52,7 @@ def build_target(labels: np.ndarray | torch.Tensor, option: str, *, rule: Rule =
         rule: contour rule of `4-B-g`, see `instance_contour`.
 
     Returns:
-        float32 (c, z, y, x), on the labels' device; zeros and ones, but for flows, which are -1 ... 1.
+        float32 (c, z, y, x), on the labels' device; zeros and ones, but for flows and `22`, which are -1 ... 1.
 
     Raises:
         TypeError: labels are not whole numbers.
@@ -71,6 +74,8 @@ def build_target(labels: np.ndarray | torch.Tensor, option: str, *, rule: Rule =
     elif kind == "2":
         distance = [int(text) for text in fields[:3]] if fields[0] else [1, 1, 1]
         target = edge_padded_affinities(tensor, distance, symmetric=fields[3] == "v2")
+    elif kind == "22":
+        target = torch.as_tensor(skeleton_distance(labels))[None]
     elif kind == "4":
         contour = instance_contour(labels, 2 * int(fields[0]) + 1, rule=rule, background=fields[1] == "1")
         return contour[None]
@@ -95,7 +100,7 @@ def channel_count(option: str) -> int:
     kind, fields = parse_option(option)
     if kind == "7":
         return 3 if fields[0] else 2
-    return int(fields[0]) if kind == "9" else {"0": 1, "1": 3, "2": 3, "4": 1}[kind]
+    return int(fields[0]) if kind == "9" else {"0": 1, "1": 3, "2": 3, "22": 1, "4": 1}[kind]
 
 
 def parse_option(option: str) -> tuple[str, tuple[str, ...]]:

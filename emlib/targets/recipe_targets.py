@@ -8,7 +8,10 @@ import torch
 from emlib.recipe_schema import TargetRecipe
 from emlib.targets.affinity import affinities
 from emlib.targets.erosion import erode_labels
+from emlib.targets.label_arrays import as_label_tensor, like
 from emlib.targets.options import build_target
+
+MOST_INSTANCES = 2**24  # whole numbers up to this are exact in float32
 
 
 def build_targets(
@@ -17,7 +20,8 @@ def build_targets(
     """The targets of a recipe, in the order of the network's output channels.
 
     Each target is made from labels eroded by its own `label_erosion`, else by the section's. An `option` is defined
-    everywhere; along `offsets` an affinity is known only where both voxels lie inside the volume.
+    everywhere; along `offsets` an affinity is known only where both voxels lie inside the volume. The target of an
+    `embedding` is one channel with the instances, numbered from 1, so that float32 holds them.
 
     Args:
         labels: (z, y, x), any integer type, 0 = background; not changed.
@@ -45,13 +49,30 @@ def build_targets(
         erosion = target.label_erosion if output.label_erosion is None else output.label_erosion
         if erosion not in eroded:
             eroded[erosion] = erode_labels(labels, erosion)
-        if output.offsets is None:
-            made = build_target(eroded[erosion], output.option)
-            known = made == made  # everywhere
-        else:
+        if output.offsets is not None:
             made, known = affinities(eroded[erosion], output.offsets)
+        else:
+            is_embedding = output.embedding is not None
+            made = _numbered(eroded[erosion]) if is_embedding else build_target(eroded[erosion], output.option)
+            known = made == made  # everywhere
         values.append(made)
         valid.append(known)
     join = np.concatenate if isinstance(labels, np.ndarray) else torch.cat
     defined = all(output.offsets is None for output in target.outputs)
     return join(values), None if defined else join(valid)
+
+
+def _numbered(labels: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
+    """float32 (1, z, y, x): 0 where the labels are 0, else 1 ... n.
+
+    Raises:
+        ValueError: more instances than float32 can tell apart.
+    """
+    tensor = as_label_tensor(labels)
+    ids, numbers = torch.unique(tensor, return_inverse=True)
+    # Ids of half of an unsigned type's range and more look negative, and sort before 0.
+    background = int((ids < 0).sum()) if bool((ids == 0).any()) else len(ids)
+    numbers = torch.where(tensor == 0, 0, numbers + (numbers < background).to(numbers.dtype))
+    if len(ids) > MOST_INSTANCES:
+        raise ValueError(f"A sample holds {len(ids)} ids, but an embedding can tell {MOST_INSTANCES} apart at most.")
+    return like(labels)(numbers.to(torch.float32)[None])

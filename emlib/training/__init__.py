@@ -5,6 +5,7 @@ from emlib.training.image_samples import ImageTrainingSamples, ImageValidationSa
 from emlib.training.instance_validation import instance_evaluation
 from emlib.training.loop import train
 from emlib.training.monitor import read_training_log
+from emlib.training.prior import with_prior
 from emlib.training.samples import TrainingSamples, ValidationSamples
 from emlib.training.schedule import learning_rate_at
 from emlib.training.tasks import training_task
@@ -33,4 +34,5 @@ __all__ = [
     "train",
     "training_task",
     "volume_evaluation",
+    "with_prior",
 ]

@@ -23,7 +23,7 @@ from emlib.training.launch import launch
 from emlib.training.material import own_evaluation, training_samples, validation_samples
 from emlib.training.memory_order import use_fast_memory_order
 from emlib.training.monitor import RATE, TrainingTable
-from emlib.training.opening import check_network, check_settings, describe, open_data, open_folder
+from emlib.training.opening import check_network, check_outputs, check_settings, describe, open_data, open_folder
 from emlib.training.optimizer import build_optimizer
 from emlib.training.pictures import Pictures
 from emlib.training.run_state import RunState
@@ -90,6 +90,7 @@ def train(
     channels = {"in_channels": recipe.model.in_channels, "out_channels": task.out_channels}
     network = build_model(recipe.model.name, **channels, **options)
     check_network(recipe, network, evaluate)
+    check_outputs(recipe, network, task, evaluate)
 
     # Where are we? Process 0 looks at the folder for all.
     found = open_folder(out_dir, recipe, resume, say) if fabric.is_global_zero else None
@@ -158,7 +159,7 @@ def train(
             for iteration in show_progress(iterations, label="training", initial=begun, show=shown):
                 # One update. The global generators (dropout) start anew from (seed, iteration, process).
                 seed_everything(derive_seed(recipe.seed, "iteration", iteration, fabric.global_rank))
-                rate = learning_rate_at(iteration, settings)
+                rate = learning_rate_at(iteration, settings, base=state.plateau.rate)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 sums = torch.zeros(len(names) + 1, dtype=torch.float64, device=fabric.device)
@@ -185,6 +186,8 @@ def train(
                 optimizer.zero_grad()
                 state.iteration, state.samples = iteration + 1, state.samples + batch_of_all
                 state.add(losses)
+                if settings.schedule.plateau is not None:
+                    state.plateau.watch(losses["loss"], settings.schedule.plateau, settings.optimizer.learning_rate)
 
                 # Measure.
                 last = state.iteration == settings.iterations

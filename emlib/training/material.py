@@ -34,7 +34,10 @@ def training_samples(recipe: Recipe, data: Any, *, length: int, batch_size: int)
     if isinstance(recipe, ImageRecipe):
         return ImageTrainingSamples(recipe, data.open("train"), length=length)
     image, labels = (open_volume(volume) for volume in data.open("train"))
-    samples = TrainingSamples(recipe, image, labels, length=length, batch_size=batch_size)
+    valid = None
+    if recipe.training.rejection.min_valid is not None and (opening := getattr(data, "open_valid", None)) is not None:
+        valid = opening("train")
+    samples = TrainingSamples(recipe, image, labels, length=length, batch_size=batch_size, valid=valid)
     samples.voxel_size = image.voxel_size or getattr(data, "voxel_size", None)
     return samples
 

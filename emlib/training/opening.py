@@ -64,6 +64,50 @@ def check_network(recipe: Recipe, network: nn.Module, evaluate: Evaluation | Non
         )
 
 
+def check_outputs(recipe: Recipe, network: nn.Module, task: Any, evaluate: Evaluation | None) -> None:
+    """Refuse a network that puts out something else than the recipe's targets and losses want.
+
+    Raises:
+        ValueError: an auxiliary output that no loss takes, or a loss that wants one; values from -1 to 1 from a network
+            that ends in a sigmoid, or probabilities from one that ends in a tanh; a prior of something else than one
+            mask, or an evaluation while training that would have no prior.
+    """
+    if isinstance(recipe, ImageRecipe):
+        return
+    name, outputs, settings = recipe.model.name, recipe.target.outputs, recipe.training
+    has_auxiliary = getattr(network, "auxiliary", False) is True
+    if has_auxiliary and not task.takes_auxiliary:
+        raise ValueError(
+            "model.settings.auxiliary is true, but no loss of target.outputs takes it: see the Aux losses."
+        )
+    if task.takes_auxiliary and not has_auxiliary:
+        raise ValueError(
+            f"The loss {task.takes_auxiliary[0]} of target.outputs wants an auxiliary output, but model.name, "
+            f"'{name}', has none; unetv3 has with model.settings.auxiliary true."
+        )
+    ends_in_tanh = getattr(network, "output", None) == "tanh"
+    for output in outputs:
+        is_signed = output.option == "22" or (output.option or "").startswith("7")
+        if ends_in_tanh and not is_signed:
+            raise ValueError(
+                f"model.settings.output is 'tanh', from -1 to 1, but target.outputs '{output.name}' is not: 'sigmoid'."
+            )
+        if output.option == "22" and not ends_in_tanh:
+            raise ValueError(
+                f"target.outputs '{output.name}' runs from -1 to 1, which model.name, '{name}', does not reach; "
+                "unetv3 does with model.settings.output 'tanh'."
+            )
+    if not getattr(network, "needs_prior", False):
+        return
+    if len(outputs) != 1 or not (outputs[0].option or "").startswith("0"):
+        raise ValueError(f"model.name is '{name}', whose prior is a mask, but target.outputs are not one mask.")
+    if settings.evaluate_every and evaluate is None and recipe.inference.prior is None:
+        raise ValueError(
+            f"model.name is '{name}', which wants a prior, but inference.prior, from which the evaluation every "
+            "training.evaluate_every iterations would take it, is not set."
+        )
+
+
 def _refuse_fresh_and_frozen(recipe: InstanceRecipe, network: nn.Module) -> None:
     if network.norm == "frozen" and recipe.model.backbone_weights is None and recipe.model.pretrained is None:
         raise ValueError(

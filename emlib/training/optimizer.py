@@ -33,4 +33,5 @@ def build_optimizer(model: nn.Module, settings: OptimizerRecipe) -> torch.optim.
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[settings.name](groups, lr=settings.learning_rate)
+    options = {"betas": settings.betas, "amsgrad": settings.amsgrad}
+    return kinds[settings.name](groups, lr=settings.learning_rate, **options)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from emlib.recipe import Recipe
+from emlib.recipe_schema.later_keys import without_later_defaults
 
 # How long it runs and when it gives up, what it writes and how many processes load data change nothing in the weights
 # of an iteration.
@@ -38,7 +39,7 @@ def check_same_training(stored: Mapping[str, Any], recipe: Recipe, where: object
     Raises:
         ValueError: another value, named by its dotted key.
     """
-    now = recipe.model_dump(mode="json")
+    stored, now = without_later_defaults(stored), without_later_defaults(recipe.model_dump(mode="json"))
     sections = TRAINED_BY + (EVALUATED_BY if recipe.training.evaluate_every else ())
     before, after = (dict(_flatten({key: dump.get(key) for key in sections})) for dump in (stored, now))
     for key in [*after, *(key for key in before if key not in after)]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from emlib.training.plateau import Plateau
+
 
 @dataclass
 class RunState:
@@ -19,6 +21,7 @@ class RunState:
         summed: iterations in these sums.
         best: {"checkpoint", "metric", "value"}, or None.
         stale: measurements since the best one.
+        plateau: what a learning rate that follows the loss has seen.
 
     Example:
         >>> state = RunState()
@@ -37,6 +40,11 @@ class RunState:
     summed: int = 0
     best: dict[str, Any] | None = None
     stale: int = 0
+    plateau: Plateau = field(default_factory=Plateau)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.plateau, Mapping):  # from a checkpoint
+            self.plateau = Plateau(**self.plateau)
 
     def add(self, losses: Mapping[str, float]) -> None:
         """Count one iteration's losses."""

@@ -64,13 +64,23 @@ class TrainingSamples(Dataset):
         image, labels: volumes (z, y, x), uint8 and integer.
         length: number of samples in the run.
         batch_size: samples of one iteration, of all processes together (for `recipe.data.chunk_iterations`).
+        valid: volume of the same shape, not 0 where the labels are known (for `training.rejection.min_valid`).
 
     An item is a dictionary of `image` float32 (1, Z, Y, X) in [0, 1], `target` float32 (C, Z, Y, X), `index`, and
     `position` int64 (z, y, x) of the crop in the volume; and, where the target is not defined everywhere (affinities
     along offsets), `valid` bool (C, Z, Y, X). Class weights follow from the target, inside the loss.
     """
 
-    def __init__(self, recipe: Recipe, image: Volume, labels: Volume, *, length: int, batch_size: int = 1) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        image: Volume,
+        labels: Volume,
+        *,
+        length: int,
+        batch_size: int = 1,
+        valid: Volume | None = None,
+    ) -> None:
         self.recipe = recipe
         self.augmentation = build_augmentation(recipe.augmentation, window=recipe.training.window)
         data = recipe.data
@@ -80,6 +90,9 @@ class TrainingSamples(Dataset):
             "length": length,
             "min_foreground": recipe.training.rejection.min_foreground,
             "rejection_probability": recipe.training.rejection.probability,
+            "min_voxels": recipe.training.rejection.min_voxels or 0,
+            "valid": valid,
+            "min_valid": recipe.training.rejection.min_valid or 0.0,
             "padding": data.pad,
         }
         if data.chunks is None:

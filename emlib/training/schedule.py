@@ -1,4 +1,4 @@
-"""Learning rate as a function of the iteration, and of nothing else."""
+"""Learning rate as a function of the iteration, and of nothing else but what a plateau of the loss made of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ def learning_rate(schedule: ScheduleRecipe, base: float, iteration: int, iterati
     """Learning rate of one update.
 
     Warm-up: w = factor * (1 - a) + a with a = iteration / warmup_iterations, and 1 afterwards. Then
-    base * w * gamma ** (milestones passed), or base * w * (1 + cos(pi * iteration / iterations)) / 2, or base * w.
+    base * w * gamma ** (milestones passed), or base * w * (1 + cos(pi * iteration / iterations)) / 2, or base * w; the
+    last one also of a "plateau", whose base follows the loss, see `Plateau`.
     Source: the schedules of PyTorch Connectomics v1. Recipes for images also have "cosine", as MEDIAR uses torch's:
     lowest + (base * w - lowest) * (1 + cos(pi * iteration / period)) / 2, which rises again after the period.
 
@@ -38,15 +39,21 @@ def learning_rate(schedule: ScheduleRecipe, base: float, iteration: int, iterati
     return rate
 
 
-def learning_rate_at(iteration: int, training: TrainingRecipe) -> float:
+def learning_rate_at(iteration: int, training: TrainingRecipe, *, base: float | None = None) -> float:
     """Learning rate of one update of a recipe's training, for example to draw the schedule.
+
+    Args:
+        iteration: as in `learning_rate`.
+        training: the recipe's section.
+        base: what a plateau of the loss made of the optimizer's learning rate; None: nothing so far.
 
     Example:
         >>> training = TrainingRecipe(iterations=10, window=(4, 16, 16), schedule=ScheduleRecipe(name="constant"))
         >>> learning_rate_at(1000, training)
         0.0001
     """
-    return learning_rate(training.schedule, training.optimizer.learning_rate, iteration, training.iterations)
+    base = training.optimizer.learning_rate if base is None else base
+    return learning_rate(training.schedule, base, iteration, training.iterations)
 
 
 def warmup_factor(schedule: ScheduleRecipe, iteration: int) -> float:

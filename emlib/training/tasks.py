@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from emlib.losses import CompositeLoss
+from emlib.losses import CompositeLoss, list_losses, loss_input, takes_auxiliary
+from emlib.models import AuxiliaryOutput, noisy_prior
 from emlib.models.mask_rcnn_detection import Detections, detect
 from emlib.models.mask_rcnn_targets import detection_target
+from emlib.randomness import torch_generator
 from emlib.recipe import InstanceRecipe, Recipe
-from emlib.targets import channel_names, channel_pairs, class_weights, output_channel_count
+from emlib.targets import channel_names, class_weights, output_channel_count, target_channel_count
 from emlib.training.detection_limits import follow_fullest_image
+from emlib.training.shown_maps import shades, shown_maps, shown_pairs
 
 # What the five losses of Mask R-CNN are called in a recipe and in the table of a training.
 DETECTION_LOSSES = {
@@ -47,33 +50,55 @@ def training_task(recipe: Recipe) -> PixelTask | InstanceTask:
 class PixelTask:
     """A value for every voxel or pixel and target, compared with the truth's.
 
+    A network that wants a prior (`needs_prior`) gets the true mask with a share of its voxels turned to the other
+    class, the same ones whenever the sample of this number comes: in training as published, and for the validation loss
+    too, which is therefore too good; the evaluation of whole volumes has to guess the prior (`with_prior`).
+
     Attributes:
         channel_names: what the network's output channels are.
         out_channels: how many there are.
-        pairs: for each of them the voxel pair that it compares, or None; see `Pictures`.
+        pairs: for each channel that is shown the voxel pair that it compares, or None; see `Pictures`.
         loss_names: the parts of the loss, as in the table of the training.
+        takes_auxiliary: the losses of weight above 0 that want an auxiliary output.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         outputs = recipe.target.outputs
-        self.channel_names, self.pairs = channel_names(outputs), channel_pairs(outputs)
+        self.recipe, self.needs_prior = recipe, False
+        self.channel_names, self.pairs = channel_names(outputs), shown_pairs(outputs)
         self.out_channels = len(self.channel_names)
-        terms = [(output.name, output_channel_count(output), output.losses) for output in outputs]
+        for output in outputs:
+            _check_losses(output)
+        terms = [(o.name, output_channel_count(o), o.losses, target_channel_count(o)) for o in outputs]
         self.loss = CompositeLoss(terms, class_weights=class_weights)
-        self.loss_names = [f"{o.name}/{term.name}" for o in outputs for term in o.losses if term.weight > 0]
+        used = [(output.name, term.name) for output in outputs for term in output.losses if term.weight > 0]
+        self.loss_names = [f"{name}/{loss}" for name, loss in used]
+        self.takes_auxiliary = [loss for _, loss in used if takes_auxiliary(loss)]
 
     def follow_data(self, network: nn.Module, data: Any, options: dict[str, Any], fabric: Any, say: Callable) -> None:
-        """Nothing of such a network depends on the data."""
+        """Remember whether the network wants a prior; nothing of it depends on the data."""
+        self.needs_prior = getattr(network, "needs_prior", False)
 
     def losses(self, model: Callable[..., Any], batch: dict[str, Any]) -> Losses:
         """Total, parts before their weights, and what the network said."""
-        prediction = model(batch["image"])
-        total, parts = self.loss(prediction.float(), batch["target"], batch.get("valid"))
-        return total, parts, prediction
+        inputs = [batch["image"], self._prior(batch)] if self.needs_prior else [batch["image"]]
+        said = model(*inputs)
+        if isinstance(said, AuxiliaryOutput):
+            prediction, said = AuxiliaryOutput(*(part.float() for part in said)), said.output
+        else:
+            prediction = said.float()
+        total, parts = self.loss(prediction, batch["target"], batch.get("valid"))
+        return total, parts, said
 
     def panels(self, network: nn.Module, batch: dict[str, Any], said: Any) -> tuple[torch.Tensor, ...]:
         """Image, target and prediction of the first sample, each with its channels first."""
-        return batch["image"][0], batch["target"][0], said[0]
+        return batch["image"][0], *shown_maps(self.recipe.target.outputs, batch["target"][0], said[0])
+
+    def _prior(self, batch: dict[str, Any]) -> torch.Tensor:
+        """(n, 1, z, y, x): a first guess of the mask, the first channel of the target."""
+        masks = zip(batch["target"][:, :1] > 0, batch["index"].tolist(), strict=True)
+        seed = self.recipe.seed
+        return torch.stack([noisy_prior(mask, generator=torch_generator(seed, "prior", i)) for mask, i in masks])
 
 
 class InstanceTask:
@@ -106,7 +131,7 @@ class InstanceTask:
         """Image, objects and detections of the first sample; neighbours differ in brightness."""
         image, labels = batch["image"][0], batch["target"][0]
         found = detect(network, [image])[0]
-        return image, _shades(labels), _shades(_painted(found)[None])
+        return image, shades(labels), shades(_painted(found)[None])
 
     @staticmethod
     def _target(labels: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -123,6 +148,14 @@ def _painted(found: Detections) -> torch.Tensor:
     return labels
 
 
-def _shades(labels: torch.Tensor) -> torch.Tensor:
-    """0 for background, else 0.4 to 1, far apart for numbers that follow each other (the golden ratio)."""
-    return torch.where(labels > 0, 0.4 + 0.6 * (labels * 0.618034 % 1), 0.0)
+def _check_losses(output: Any) -> None:
+    """Refuse a loss of embeddings for maps, and the other way round."""
+    given = "map"
+    if getattr(output, "embedding", None) is not None:
+        given = "embedding" if output.mask is None else "mask and embedding"
+    for term in output.losses:
+        if term.name in list_losses() and (wanted := loss_input(term.name)) != given:
+            raise ValueError(
+                f"The loss {term.name} is for the kind of output '{wanted}', but target.outputs '{output.name}' is of "
+                f"the kind '{given}': its keys 'embedding' and 'mask' say so."
+            )

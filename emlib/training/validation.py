@@ -12,7 +12,7 @@ from torch import nn
 from emlib.randomness import derive_seed, random_state, restore_random_state, seed_everything
 from emlib.recipe import ImageRecipe, Recipe
 from emlib.recipe_schema import EvaluationRecipe
-from emlib.targets import channel_names, channel_pairs
+from emlib.targets import channel_pairs
 from emlib.training.samples import ValidationSamples, make_loader
 
 Evaluation = Callable[[nn.Module, int], dict[str, float]]
@@ -22,7 +22,8 @@ def validation_loss(fabric: Any, network: nn.Module, task: Any, samples: Validat
     """Mean loss over all validation samples, shared out among the processes.
 
     What a loss draws at random (the regions that Mask R-CNN looks at) is the same each time, and nothing else is
-    changed by it.
+    changed by it. A network that wants a prior gets the true mask with some errors, as in training, so that its loss
+    here is better than with a prior that is guessed.
 
     Args:
         fabric: the launched Fabric.
@@ -73,7 +74,8 @@ def volume_evaluation(recipe: Recipe, data: Any) -> Evaluation:
     """The evaluation that a recipe describes, on its validation split.
 
     Objects among background (`data.structure` mitochondria) are scored by average precision. Neurites fill the space,
-    and are scored by how they divide it: adapted Rand error and variation of information.
+    and are scored by how they divide it: adapted Rand error and variation of information. With `evaluation.measure`
+    "foreground" only what is object at all is compared, voxel by voxel.
 
     Args:
         recipe: sections data, target, inference, postprocessing and evaluation.
@@ -81,22 +83,26 @@ def volume_evaluation(recipe: Recipe, data: Any) -> Evaluation:
 
     Returns:
         A function of (network, iteration) that predicts the whole split, segments it, and returns ap75, ap and ap50;
-        or rand_f_score (1 - adapted Rand error), voi_split and voi_merge (bits). The first is better when higher.
+        or rand_f_score (1 - adapted Rand error), voi_split and voi_merge (bits); or foreground_f1, precision and
+        recall. The first is better when higher.
     """
     scores = _partition_scores if recipe.data.structure == "neurites" else _object_scores
+    if recipe.evaluation.measure == "foreground":
+        scores = _foreground_scores
 
     def evaluate(network: nn.Module, _iteration: int) -> dict[str, float]:
-        from emlib.inference import predict_from_recipe
+        from emlib.inference import predict_from_recipe, prediction_channels
         from emlib.postprocessing import SEGMENTATION_METHODS, segment
+        from emlib.training.prior import with_prior
 
         image, labels = data.open("validation")
         outputs, post = recipe.target.outputs, recipe.postprocessing
-        prediction = predict_from_recipe(network, image, recipe, progress=False)
+        prediction = predict_from_recipe(with_prior(network, recipe), image, recipe, progress=False)
         parameters, method = post.parameters(), SEGMENTATION_METHODS.get(post.method)
         if method is not None and "offsets" in method.parameters:
             pairs = [pair for pair in channel_pairs(outputs) if pair is not None and pair.group in method.channels]
             parameters["offsets"] = [pair.offset for pair in pairs]
-        segmentation = segment(prediction, post.method, channels=channel_names(outputs), **parameters)
+        segmentation = segment(prediction, post.method, channels=prediction_channels(recipe), **parameters)
         return scores(segmentation, labels[:], recipe.evaluation)
 
     return evaluate
@@ -154,6 +160,13 @@ def _object_scores(segmentation: np.ndarray, truth: np.ndarray, settings: Evalua
         drop_truth_below=settings.drop_truth_below,
     )
     return {"ap75": float(scores.ap75), "ap": float(scores.ap), "ap50": float(scores.ap50)}
+
+
+def _foreground_scores(segmentation: np.ndarray, truth: np.ndarray, _settings: EvaluationRecipe) -> dict[str, float]:
+    from emlib.evaluation import foreground_precision_recall
+
+    scores = foreground_precision_recall(segmentation, truth)
+    return {"foreground_f1": scores.f1, "precision": scores.precision, "recall": scores.recall}
 
 
 def _partition_scores(segmentation: np.ndarray, truth: np.ndarray, settings: EvaluationRecipe) -> dict[str, float]:

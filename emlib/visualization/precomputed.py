@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from emlib.atomic import atomic_path
+from emlib.formats.coarsening import downsample_image, downsample_labels
 from emlib.progress import progress
 from emlib.visualization.chunk_encoding import (
     BLOCK,
@@ -84,21 +85,20 @@ def write_precomputed(
     dtype = served_type(np.dtype(volume.dtype), labels=kind == "segmentation")
     levels = plan_levels(volume.shape[-3:], voxel_size, mips)
     channels = int(volume.shape[0]) if len(volume.shape) == 4 else 1
-    info = _make_info(levels, dtype, kind, chunk, channels)
+    info = scales_info(levels, dtype, kind, chunk, channels)
     with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.mkdir()
         (temporary / "info").write_text(json.dumps(info, indent=1), encoding="utf-8")
         for number, (shape, _, factor) in enumerate(levels):
             (temporary / info["scales"][number]["key"]).mkdir()
-            boxes = list(_boxes(shape, chunk))
+            boxes = list(chunk_boxes(shape, chunk))
             if number == 0:
                 read = _reader_of(volume, kind)
             else:
                 read = _coarsened(temporary, info, number - 1, factor, kind)
             for box in progress(boxes, label=f"writing level {number}", unit="chunk", show=show_progress):
-                data = np.ascontiguousarray(read(box)).astype(dtype, copy=False)
-                encoded = encode_raw(data) if kind == "image" else encode_compressed_segmentation(data)
-                (temporary / info["scales"][number]["key"] / _chunk_name(box)).write_bytes(encoded)
+                encoded = encode_chunk(info, read(box))
+                (temporary / info["scales"][number]["key"] / chunk_name(box)).write_bytes(encoded)
     return Path(path)
 
 
@@ -130,7 +130,7 @@ def read_precomputed(
     start, stop = list(start or (0, 0, 0)), list(stop or shape)
     if not all(0 <= low < high <= size for low, high, size in zip(start, stop, shape, strict=True)):
         raise ValueError(f"The box {start} to {stop} does not lie inside level {mip} of shape {shape}.")
-    return _read_box(path, info, mip, tuple(slice(low, high) for low, high in zip(start, stop, strict=True)))
+    return read_box(path, info, mip, tuple(slice(low, high) for low, high in zip(start, stop, strict=True)))
 
 
 def plan_levels(
@@ -158,31 +158,6 @@ def plan_levels(
     return levels
 
 
-def downsample(values: np.ndarray, factor: Sequence[int], *, labels: bool) -> np.ndarray:
-    """Reduce (z, y, x) values by whole factors: the mean, or the most frequent label. An odd edge is repeated.
-
-    Channels before z, if any, are reduced one by one.
-
-    Example:
-        >>> downsample(np.array([[[1, 1, 9], [7, 1, 9]]], np.uint64), (1, 2, 2), labels=True).tolist()
-        [[[1, 9]]]
-    """
-    if tuple(factor) == (1, 1, 1):
-        return values
-    if values.ndim == 4:
-        return np.stack([downsample(channel, factor, labels=labels) for channel in values])
-    excess = [(0, -size % by) for size, by in zip(values.shape, factor, strict=True)]
-    values = np.pad(values, excess, mode="edge")
-    shape = [part for size, by in zip(values.shape, factor, strict=True) for part in (size // by, by)]
-    votes = values.reshape(shape).transpose(1, 3, 5, 0, 2, 4).reshape(-1, *shape[::2])
-    if not labels:
-        mean = votes.mean(axis=0, dtype=np.float64)
-        return mean.astype(values.dtype) if values.dtype.kind == "f" else np.rint(mean).astype(values.dtype)
-    votes = np.sort(votes, axis=0)
-    counts = np.stack([(votes == vote).sum(axis=0, dtype=np.uint8) for vote in votes])
-    return np.take_along_axis(votes, counts.argmax(axis=0)[None], axis=0)[0]
-
-
 def _check(volume: Any, voxel_size: Sequence[float] | None, kind: str, mips: int | None, chunk: Sequence[int]) -> None:
     if kind not in KINDS:
         raise ValueError(f"kind must be 'image' or 'segmentation', not {kind!r}.")
@@ -200,7 +175,8 @@ def _check(volume: Any, voxel_size: Sequence[float] | None, kind: str, mips: int
         raise TypeError(f"A segmentation must hold integer labels, but it is {dtype}.")
 
 
-def _make_info(levels: list[Any], dtype: np.dtype, kind: str, chunk: Sequence[int], channels: int) -> dict[str, Any]:
+def scales_info(levels: list[Any], dtype: np.dtype, kind: str, chunk: Sequence[int], channels: int) -> dict[str, Any]:
+    """The content of the file `info` for levels of `plan_levels`."""
     scales = []
     for number, (shape, steps, _) in enumerate(levels):
         scale: dict[str, Any] = {
@@ -223,14 +199,22 @@ def _make_info(levels: list[Any], dtype: np.dtype, kind: str, chunk: Sequence[in
     }
 
 
-def _boxes(shape: Sequence[int], chunk: Sequence[int]) -> Iterator[Box]:
+def chunk_boxes(shape: Sequence[int], chunk: Sequence[int]) -> Iterator[Box]:
+    """The boxes (z, y, x) of all chunks of a volume."""
     ranges = [range(0, size, side) for size, side in zip(shape, chunk, strict=True)]
     for corner in itertools.product(*ranges):
         yield tuple(slice(low, min(low + side, size)) for low, side, size in zip(corner, chunk, shape, strict=True))
 
 
-def _chunk_name(box: Box) -> str:
+def chunk_name(box: Box) -> str:
+    """The file that holds a box (z, y, x) of a level."""
     return "_".join(f"{side.start}-{side.stop}" for side in box[::-1])
+
+
+def encode_chunk(info: dict[str, Any], values: np.ndarray) -> bytes:
+    """What a chunk's file holds."""
+    data = np.ascontiguousarray(values).astype(info["data_type"], copy=False)
+    return encode_raw(data) if info["type"] == "image" else encode_compressed_segmentation(data)
 
 
 def _reader_of(volume: Any, kind: str) -> Callable[[Box], np.ndarray]:
@@ -253,12 +237,21 @@ def _coarsened(
         fine = tuple(
             slice(side.start * by, min(side.stop * by, end)) for side, by, end in zip(box, factor, size, strict=True)
         )
-        return downsample(_read_box(folder, info, finer, fine), factor, labels=kind == "segmentation")
+        values = read_box(folder, info, finer, fine)
+        if kind == "segmentation":
+            return downsample_labels(values, factor)
+        return downsample_image(values, (*(1,) * (values.ndim - 3), *factor))
 
     return read
 
 
-def _read_box(folder: Path, info: dict[str, Any], mip: int, box: Box) -> np.ndarray:
+def read_box(folder: Path, info: dict[str, Any], mip: int, box: Box) -> np.ndarray:
+    """A box (z, y, x) of a level, whose chunks may lie in a folder that is not finished.
+
+    Raises:
+        FileNotFoundError: a chunk is missing.
+        ValueError: an encoding or layout that this reader does not know.
+    """
     scale = info["scales"][mip]
     if "sharding" in scale or scale["encoding"] not in ("raw", "compressed_segmentation"):
         raise ValueError(f"{folder} is sharded or has the encoding {scale['encoding']!r}; this reader knows neither.")
@@ -271,7 +264,7 @@ def _read_box(folder: Path, info: dict[str, Any], mip: int, box: Box) -> np.ndar
     touched = [range(side.start // step * step, side.stop, step) for side, step in zip(box, chunk, strict=True)]
     for corner in itertools.product(*touched):
         here = tuple(slice(low, min(low + step, size)) for low, step, size in zip(corner, chunk, shape, strict=True))
-        file = folder / scale["key"] / _chunk_name(here)
+        file = folder / scale["key"] / chunk_name(here)
         if not file.is_file():
             raise FileNotFoundError(f"The precomputed volume {folder} lacks its chunk {scale['key']}/{file.name}.")
         data = decode(file.read_bytes(), [*channels, *(side.stop - side.start for side in here)], dtype)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emlib.data import find_nuclei_folders, open_cell_set, read_image, read_nuclei_labels, read_nuclei_masks
 from emlib.data.nuclei_folders import NucleiFolder
-from emlib.data.png_samples import check_png
+from emlib.formats.png_parts import check_png
 
 
 @pytest.fixture

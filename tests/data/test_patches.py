@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from emlib.data.chunks import ChunkedTileDataset
 from emlib.data.patches import PatchDataset
 from emlib.volume import Volume, open_volume, save_volume
 
@@ -217,3 +218,63 @@ def test_bad_options_are_refused(options, words):
 def test_there_is_no_item_beyond_the_length(index):
     with pytest.raises(IndexError, match="has 50"):
         dataset()[index]
+
+
+@pytest.mark.parametrize("probability", [1.0, 0.7])
+def test_patches_with_too_few_object_voxels_are_rejected(probability):
+    """The published rule: more than 100 voxels of an object, or else a share of the samples."""
+    image = np.zeros((2, 200, 200), np.uint8)
+    labels = np.zeros(image.shape, np.uint32)
+    labels[:, :101, :50] = 5
+    options = {"size": (2, 20, 20), "length": 400, "rejection_probability": probability}
+    counts = np.array([np.count_nonzero(item["labels"]) for item in dataset(image, labels, min_voxels=101, **options)])
+    enough = (counts > 100).mean()
+    plain = np.array([np.count_nonzero(item["labels"]) for item in dataset(image, labels, **options)])
+    share = (plain > 100).mean()
+    expected = 1.0 if probability == 1.0 else share / (share + (1 - share) * 0.3)
+    assert enough == pytest.approx(expected, abs=0.09)
+    assert ((counts > 0) & (counts <= 100)).any() == (probability < 1)
+
+
+def test_a_number_of_voxels_is_whole():
+    with pytest.raises(ValueError, match=r"min_voxels is 0\.5, but a whole number from 0"):
+        dataset(min_voxels=0.5)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_patches_lie_where_the_labels_are_known(chunked):
+    image, labels = np.zeros((2, 40, 60), np.uint8), np.ones((2, 40, 60), np.uint32)
+    valid = np.zeros(image.shape, bool)
+    valid[:, :, :30] = True
+    options = {"size": (2, 10, 10), "length": 200, "seed": 0, "valid": valid, "min_valid": 0.8}
+    if chunked:
+        patches = ChunkedTileDataset(image, labels, chunks=(1, 2, 1), chunk_iterations=5, **options)
+    else:
+        patches = PatchDataset(image, labels, **options)
+    starts = [item["position"][2] for item in patches]
+    # More than 8 of 10 columns: the last place is 21, not 22.
+    assert max(starts) == 21
+    assert min(starts) == 0
+    free = PatchDataset(image, labels, **options | {"min_valid": 0.0})
+    assert max(item["position"][2] for item in free) == 29
+
+
+def test_where_nothing_is_known_well_enough_the_best_place_is_taken():
+    image, labels = np.zeros((1, 8, 24), np.uint8), np.zeros((1, 8, 24), np.uint32)
+    valid = np.zeros(image.shape, np.uint8)
+    valid[:, :, :3] = 1
+    options = {"size": (1, 8, 8), "seed": 0, "length": 20}
+    patches = PatchDataset(image, labels, valid=valid, min_valid=0.9, **options)
+    assert {item["position"][2] for item in patches} <= {0, 1}
+    unmasked = PatchDataset(image, labels, min_valid=0.9, **options)
+    plain = PatchDataset(image, labels, **options)
+    assert all(same(one, other) for one, other in zip(unmasked, plain, strict=True))
+
+
+def test_masks_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"but its mask of valid voxels \(6, 20, 23\)"):
+        dataset(valid=np.ones((6, 20, 23), bool))
+    with pytest.raises(ValueError, match=r"1 images and 2 masks"):
+        dataset(valid=[np.ones(SHAPE, bool)] * 2)
+    with pytest.raises(ValueError, match=r"min_valid is 80, but a share"):
+        dataset(min_valid=80)

@@ -5,7 +5,6 @@ import pytest
 from scipy import ndimage
 
 from emlib.data import load_prepared, prepare_data
-from emlib.data.downsampling import DownsampledVolume, downsample_image, downsample_labels
 from emlib.recipe import load_recipe
 from emlib.volume import Volume, open_volume, save_volume
 
@@ -107,18 +106,6 @@ def test_downsampling_by_block_means_and_middle_labels(tmp_path):
     means = image.reshape(12, 20, 2, 12, 4).mean((2, 4))
     np.testing.assert_array_equal(open_volume(data.image)[:], np.rint(means))
     np.testing.assert_array_equal(open_volume(data.labels)[:], labels[:, 1::2, 2::4])
-
-
-def test_blockwise_downsampling_equals_whole():
-    image, labels = scene(shape=(11, 13, 15))
-    for array, is_labels, whole in ((image, False, downsample_image), (labels, True, downsample_labels)):
-        coarse = DownsampledVolume(Volume(array, (30, 8, 8)), (2, 3, 4), labels=is_labels)
-        expected = whole(array, (2, 3, 4))
-        assert coarse.shape == expected.shape == (5, 4, 3)
-        np.testing.assert_array_equal(np.concatenate([coarse[0:2], coarse[2:5]]), expected)
-        np.testing.assert_array_equal(coarse[4], expected[4])
-    with pytest.raises(ValueError, match="cannot be downsampled"):
-        DownsampledVolume(Volume(image), (1, 20, 1), labels=False)
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,10 @@ ROOMS = {
     "visualization": GROUND | {"volume", "scaling"},
     "scaling": GROUND | {"volume"},
 }
-ROOMS["inference"] = GROUND | {"volume", "recipe", "recipe_schema", "data", "targets", "models", "postprocessing"}
+ROOMS["inference"] = GROUND | {"volume", "recipe", "recipe_schema", "data", "targets", "models", "losses"}
+ROOMS["inference"] |= {"postprocessing"}
 ROOMS["training"] = set(ROOMS) - {"training"}
+ROOMS["deployment"] = set(ROOMS) - {"deployment"}
 ROOMS["reproduction"] = set(ROOMS) - {"reproduction"}
 ROOMS["cli"] = set(ROOMS)
 ROOMS["__main__"] = {"cli"}
@@ -82,7 +84,16 @@ def test_files_hold_one_concept():
 
 
 @pytest.mark.parametrize(
-    "module", ["emlib", "emlib.postprocessing", "emlib.evaluation", "emlib.visualization", "emlib.volume"]
+    "module",
+    [
+        "emlib",
+        "emlib.postprocessing",
+        "emlib.evaluation",
+        "emlib.visualization",
+        "emlib.volume",
+        "emlib.scaling",
+        "emlib.deployment",
+    ],
 )
 def test_light_modules_do_not_import_torch(module):
     code = f"import sys, {module}; print([name for name in ('torch', 'monai', 'torchvision') if name in sys.modules])"

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emlib.formats.memory_size import memory_in_bytes
 from emlib.inference import plan_windows, window_positions
-from emlib.inference.memory_budget import memory_in_bytes
 from emlib.inference.window_reader import reflected_indices
 from emlib.inference.windows import check_divisible
 

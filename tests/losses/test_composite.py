@@ -10,8 +10,8 @@ from emlib.recipe import load_recipe
 from emlib.targets import channel_count, class_weights
 
 
-def term(name, weight=1.0, class_weight="0"):
-    return SimpleNamespace(name=name, weight=weight, class_weight=class_weight)
+def term(name, weight=1.0, class_weight="0", **options):
+    return SimpleNamespace(name=name, weight=weight, class_weight=class_weight, options=options)
 
 
 @pytest.fixture
@@ -85,6 +85,61 @@ def test_it_takes_the_recipes_terms():
     total, parts = loss(torch.full((1, 2, 2, 4, 4), 0.5), torch.zeros(1, 2, 2, 4, 4))
     assert set(parts) == {"mask/WeightedBCE", "contour/WeightedBCE"}
     assert float(total) == pytest.approx(2 * 0.6931472)
+
+
+def test_a_term_may_have_options(tensors):
+    prediction, target = tensors
+    loss = CompositeLoss([("all", 4, [term("OhemBCE", kept=3, threshold=0.1)])])
+    expected = build_loss("OhemBCE", kept=3, threshold=0.1)(prediction, target)
+    assert float(loss(prediction, target)[0]) == float(expected)
+    with pytest.raises(ValueError, match="kept of OhemBCE is 0"):
+        CompositeLoss([("all", 4, [term("OhemBCE", kept=0)])])
+
+
+def test_an_embedding_is_compared_with_one_channel_of_labels():
+    generator = torch.Generator().manual_seed(0)
+    prediction = torch.rand(2, 6, 2, 6, 6, generator=generator)
+    labels = torch.randint(0, 4, (2, 1, 2, 6, 6), generator=generator).float()
+    target = torch.cat([(labels > 0).float(), labels], dim=1)
+    outputs = [("mask", 1, [term("WeightedBCE", class_weight="1")]), ("embedding", 5, [term("Discriminative", 2.0)], 1)]
+    loss = CompositeLoss(outputs, class_weights=class_weights)
+    mask = torch.ones(2, 1, 2, 6, 6, dtype=torch.bool)
+    mask[..., 0] = False
+    for valid in (None, mask):
+        total, parts = loss(prediction, target, valid)
+        weight = class_weights(target[:, :1], "1", valid)
+        assert parts["mask/WeightedBCE"] == build_loss("WeightedBCE")(prediction[:, :1], target[:, :1], weight)
+        assert parts["embedding/Discriminative"] == build_loss("Discriminative")(prediction[:, 1:], labels, valid)
+        assert float(total) == pytest.approx(float(sum(parts.values()) + parts["embedding/Discriminative"]))
+    assert loss.channels == {"mask": slice(0, 1), "embedding": slice(1, 6)}
+    both = CompositeLoss([("mask and embedding", 6, [term("NearestPrototype")], 1)])
+    expected = build_loss("NearestPrototype")(prediction, labels)
+    assert float(both(prediction, labels)[0]) == float(expected)
+    with pytest.raises(ValueError, match="but they must fit, with 2 channels"):
+        loss(prediction, labels)
+    with pytest.raises(ValueError, match="'embedding' has 0 channels in the target"):
+        CompositeLoss([("embedding", 5, [term("Discriminative")], 0)])
+
+
+def test_an_auxiliary_output_goes_to_the_losses_that_take_it(tensors):
+    prediction, target = tensors
+    auxiliary = prediction[..., ::2, ::2].flip(4)
+    outputs = [("mask", 1, [term("AuxBCE"), term("DiceLoss", 3.0)]), ("edges", 3, [term("AuxMSE", 0.5, factor=1.0)])]
+    loss = CompositeLoss(outputs)
+    total, parts = loss((auxiliary, prediction), target)
+    assert parts == {
+        "mask/AuxBCE": build_loss("AuxBCE")((auxiliary[:, :1], prediction[:, :1]), target[:, :1]),
+        "mask/DiceLoss": build_loss("DiceLoss")(prediction[:, :1], target[:, :1]),
+        "edges/AuxMSE": build_loss("AuxMSE", factor=1.0)((auxiliary[:, 1:], prediction[:, 1:]), target[:, 1:]),
+    }
+    bce, dice, mse = (float(value) for value in parts.values())
+    assert float(total) == pytest.approx(bce + 3 * dice + 0.5 * mse)
+    # In evaluation there is no auxiliary output.
+    assert float(loss(prediction, target)[1]["mask/AuxBCE"]) == float(
+        build_loss("WeightedBCE")(prediction[:, :1], target[:, :1])
+    )
+    with pytest.raises(ValueError, match="has an auxiliary output, but no loss takes it"):
+        CompositeLoss([("all", 4, [term("WeightedBCE")])])((auxiliary, prediction), target)
 
 
 def test_bad_outputs_are_refused():

@@ -30,6 +30,9 @@ NETWORKS = [
     ("monai_unet", THREE | {"residual_units": 1}, (4, 12, 8)),
     ("segresnet", {"widths": (8, 16, 32), "blocks": 1}, (4, 12, 8)),
     ("swin_unetr", {"feature_size": 12, "depths": (1, 1, 1, 1), "attention_window": 4}, (32, 32, 64)),
+    ("unet2d_ebd", {"widths": (4, 6, 8)}, (3, 8, 12)),
+    ("unetv3", {"widths": (4, 6, 8)}, (3, 8, 12)),
+    ("unetv3", {"widths": (4, 6), "padding": "zeros", "published_unused": False}, (3, 8, 6)),
     (
         "unetr",
         {"window": (16, 32, 16), "feature_size": 4, "hidden_size": 12, "mlp_size": 24, "heads": 3},
@@ -38,6 +41,8 @@ NETWORKS = [
 ]
 # These take images; what holds for them is in test_mediar_former.py and test_mask_rcnn.py.
 IMAGE_NETWORKS = {"mediar_former"} | {f"mask_rcnn_{size}" for size in ("r50_fpn", "r101_fpn", "x101_32x8d_fpn", "tiny")}
+# A prior beside the image, or an embedding beside a probability; test_unetv3.py is of them.
+OTHER_NETWORKS = {"unetv3_ebd", "unetv3_ebd2"}
 SLOWER = ("swin_unetr", "unetr")
 every_network = pytest.mark.parametrize(
     ("name", "options", "size"), NETWORKS, ids=[f"{number}-{name}" for number, (name, _, _) in enumerate(NETWORKS)]
@@ -55,7 +60,7 @@ def image(size, batch=2, channels=1):
 
 
 def test_the_cases_above_are_the_whole_table():
-    assert list_models() == sorted({name for name, _, _ in NETWORKS} | IMAGE_NETWORKS)
+    assert list_models() == sorted({name for name, _, _ in NETWORKS} | IMAGE_NETWORKS | OTHER_NETWORKS)
 
 
 @every_network

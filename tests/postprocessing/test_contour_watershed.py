@@ -1,6 +1,5 @@
 """Contour watershed and components against scikit-image, plain loops, and bad input."""
 
-import heapq
 import tracemalloc
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from oracles.flooding import flood_by_heap
 from oracles.volumes import small_volume
 from skimage.measure import label
 from skimage.morphology import dilation
@@ -31,28 +31,6 @@ def reference_watershed(mask, contour, min_size=128, t1=0.9, t2=0.8, t3=0.85):
 def same_partition(first, second):
     pairs = np.unique(np.stack([first.ravel(), second.ravel()]), axis=1)
     return all(np.unique(ids).size == ids.size for ids in pairs)
-
-
-def flood_by_heap(levels, labels, lowest):
-    """The definition, with one heap: take the highest level, then the oldest entry; label and queue neighbours."""
-    labels, age = labels.copy(), 0
-    queue = [
-        (-int(levels[voxel]), 0, index, voxel) for index, voxel in enumerate(zip(*np.nonzero(labels), strict=True))
-    ]
-    queue = [entry for entry in queue if -entry[0] > lowest]
-    heapq.heapify(queue)
-    while queue:
-        _, _, _, voxel = heapq.heappop(queue)
-        for axis, step in ((0, -1), (1, -1), (2, -1), (2, 1), (1, 1), (0, 1)):
-            near = list(voxel)
-            near[axis] += step
-            near = tuple(near)
-            if not 0 <= near[axis] < levels.shape[axis] or labels[near] or levels[near] <= lowest:
-                continue
-            age += 1
-            labels[near] = labels[voxel]
-            heapq.heappush(queue, (-int(levels[near]), age, 0, near))
-    return labels
 
 
 def random_maps(shape, seed):

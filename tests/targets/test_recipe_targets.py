@@ -18,6 +18,7 @@ from emlib.targets import (
     channel_pairs,
     erode_labels,
     output_channel_count,
+    target_channel_count,
 )
 
 OPTIONS = ["0", "0-1-2", "1", "2", "2-1-1-1-v1", "2-2-3-5-v1", "2-1-2-2-v2", "4-2-1", "9-13"]
@@ -106,3 +107,44 @@ def test_every_integer_type_gives_the_same(dtype):
     target = section(output("near", "2", label_erosion=1), output("far", offsets=((0, 0, -3),)))
     for one, other in zip(build_targets(labels.astype(dtype), target), build_targets(labels, target), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("as_tensor", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64", "int64"])
+@pytest.mark.parametrize("background", [True, False])
+def test_embeddings_see_instances_numbered_from_one(dtype, as_tensor, background):
+    """Ids that float32 cannot tell apart, and ids beyond the signed half of their type."""
+    top = np.iinfo(dtype).max
+    ids = [top, top - 1, 3, 3, 0 if background else 7, top // 2 + 1]
+    labels = np.array(ids, dtype).reshape(1, 2, 3)
+    given = torch.from_numpy(labels) if as_tensor else labels
+    one = TargetOutput(name="embedding", embedding=5, mask="mask", losses=())
+    values, valid = build_targets(given, section(output("mask", "0"), one))
+    assert valid is None
+    assert isinstance(values, torch.Tensor if as_tensor else np.ndarray)
+    values = np.asarray(values)
+    assert values.shape == (2, 1, 2, 3)
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values[0], labels > 0)
+    found = values[1].ravel()
+    assert set(found) == set(range(not background, len(set(ids)) + (not background)))
+    for a in range(6):
+        assert (found[a] == 0) == (ids[a] == 0)
+        for b in range(6):
+            assert (found[a] == found[b]) == (ids[a] == ids[b])
+
+
+def test_embeddings_see_eroded_labels():
+    labels = small_volume()[0]
+    one = TargetOutput(name="embedding", embedding=5, losses=(), label_erosion=2)
+    values, _ = build_targets(labels, section(one))
+    np.testing.assert_array_equal(values[0] > 0, erode_labels(labels, 2) > 0)
+
+
+def test_channels_of_embeddings():
+    plain = TargetOutput(name="vector", embedding=2, losses=())
+    masked = TargetOutput(name="embedding", embedding=1, mask="mask", losses=())
+    assert channel_names([plain, masked]) == ["vector_0", "vector_1", "mask", "embedding_0"]
+    assert [output_channel_count(one) for one in (plain, masked)] == [2, 2]
+    assert [target_channel_count(one) for one in (plain, masked, output("near", "2"))] == [1, 1, 3]
+    assert channel_pairs([plain, masked]) == [None] * 4
