@@ -7,20 +7,25 @@ the `mask_rcnn_*` return losses or objects (`detect`).
 """
 
 from emlib.models.description import LayerRow, count_parameters, describe_model
+from emlib.models.mask_rcnn_anchor_quality import AnchorQuality, anchor_quality
 from emlib.models.mask_rcnn_detection import Detections, detect
 from emlib.models.mask_rcnn_limits import DetectionLimits, LimitsReached, limits_for
 from emlib.models.mask_rcnn_pasting import ObjectMask, paste_masks
+from emlib.models.mask_rcnn_sampling import SampledRegions, sampled_regions
 from emlib.models.mask_rcnn_targets import detection_target
 from emlib.models.mask_rcnn_weights import load_backbone_weights
 from emlib.models.mediar_weights import load_mediar_weights, mediar_state_dict
 from emlib.models.table import build_model, list_models
 
 __all__ = [
+    "AnchorQuality",
     "DetectionLimits",
     "Detections",
     "LayerRow",
     "LimitsReached",
     "ObjectMask",
+    "SampledRegions",
+    "anchor_quality",
     "build_model",
     "count_parameters",
     "describe_model",
@@ -32,4 +37,5 @@ __all__ = [
     "load_mediar_weights",
     "mediar_state_dict",
     "paste_masks",
+    "sampled_regions",
 ]

@@ -8,6 +8,7 @@ from emlib.postprocessing.affinity_maps import affinity_maps
 from emlib.postprocessing.agglomerated_segmentation import affinity_agglomeration
 from emlib.postprocessing.agglomeration import agglomerate_affinities, agglomerate_graph, relabel_fragments
 from emlib.postprocessing.block_agglomeration import agglomerate_blocks
+from emlib.postprocessing.box_suppression import suppress_boxes
 from emlib.postprocessing.class_cells import cells_from_classes
 from emlib.postprocessing.contour_watershed import (
     contour_components,
@@ -58,5 +59,6 @@ __all__ = [
     "remove_small_objects",
     "seeded_fragments",
     "segment",
+    "suppress_boxes",
     "zwatershed",
 ]
