@@ -12,6 +12,7 @@ from emlib.cli.arguments import DataDir, Device, Override, Parameter, Profile, T
 from emlib.cli.coco import data_coco
 from emlib.cli.deploy import deploy
 from emlib.cli.scaling import slurm
+from emlib.cli.variants import Variants, reproduce_variants
 from emlib.cli.vast import data_vast
 from emlib.cli.volumes import evaluate, predict, segment
 
@@ -180,6 +181,7 @@ def reproduce(
     tracks: Annotated[list[str] | None, typer.Argument(help="tracks or notebooks; none is all")] = None,
     profile: Profile = "smoke",
     variant: Annotated[str | None, typer.Option(help="the same as -p variant=NAME")] = None,
+    variants: Variants = [],  # noqa: B006
     parameters: Parameter = [],  # noqa: B006
     out: Annotated[Path, typer.Option(help="output folder")] = Path("runs"),
     fresh: Annotated[bool, typer.Option(help="remove earlier results of these runs first")] = False,
@@ -188,7 +190,17 @@ def reproduce(
     ] = False,
     update_notebooks: Annotated[bool, typer.Option(help="store the outputs in the notebooks themselves")] = False,
 ) -> None:
-    """Run notebooks with papermill and judge every metric; exit status 1 if anything is off."""
+    """Run notebooks with papermill and judge every metric; exit status 1 if anything is off.
+
+    With --variants the notebooks of one track are run once for each variant of its recipe, in OUT/variants/NAME, and
+    what they measured is kept in one table, OUT/TRACK/PROFILE/variants.html (.csv, .json), beside what was published.
+    The table has a row for every variant and is filled call by call; a variant that is run again replaces its row, so
+    another seed belongs in another OUT. If one fails, the others are run all the same. Bands do not apply to variants.
+    """
+    if variants:
+        refused = {"--variant": variant is not None, "--control": control, "--update-notebooks": update_notebooks}
+        options = {"profile": profile, "parameters": key_values(parameters), "out": out, "fresh": fresh}
+        raise typer.Exit(reproduce_variants(tracks or [], variants, refused=refused, **options))
     from emlib.reproduction.driver import find_notebooks_folder, list_notebooks
     from emlib.reproduction.driver import reproduce as run_notebooks
     from emlib.reproduction.report import format_table, write_reports

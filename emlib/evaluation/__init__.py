@@ -8,11 +8,13 @@ convention have its name as an argument.
 from emlib.evaluation.aggregated_jaccard import AggregatedJaccard, aggregated_jaccard_index
 from emlib.evaluation.average_precision import AveragePrecision, average_precision
 from emlib.evaluation.border import ignore_border
+from emlib.evaluation.box_matches import BoxMatches, match_detected_boxes
 from emlib.evaluation.cell_errors import CELL_ERROR_KINDS, CellError, cell_errors
 from emlib.evaluation.cell_scores import CellScore, cell_f1, cell_f1_curve
 from emlib.evaluation.coco_curves import CocoCurves
 from emlib.evaluation.coco_from_labels import coco_results_from_labels, coco_truth_from_labels
 from emlib.evaluation.coco_scores import coco_curves, coco_evaluate
+from emlib.evaluation.detection_ceiling import ceiling_of_limit
 from emlib.evaluation.error_events import ErrorEvent, find_events
 from emlib.evaluation.foreground import ForegroundScores, foreground_precision_recall
 from emlib.evaluation.group_summary import GroupSummary, summarize_by_group
@@ -38,6 +40,7 @@ __all__ = [
     "AdaptedRandError",
     "AggregatedJaccard",
     "AveragePrecision",
+    "BoxMatches",
     "CellError",
     "CellScore",
     "CocoCurves",
@@ -56,6 +59,7 @@ __all__ = [
     "adapted_rand_error",
     "aggregated_jaccard_index",
     "average_precision",
+    "ceiling_of_limit",
     "cell_errors",
     "cell_f1",
     "cell_f1_curve",
@@ -68,6 +72,7 @@ __all__ = [
     "foreground_precision_recall",
     "ignore_border",
     "intersection_over_union",
+    "match_detected_boxes",
     "match_instances",
     "mean_scores",
     "neuron_errors",

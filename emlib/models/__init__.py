@@ -8,9 +8,11 @@ training, and the `mask_rcnn_*` return losses or objects (`detect`).
 """
 
 from emlib.models.description import LayerRow, count_parameters, describe_model
+from emlib.models.mask_rcnn_anchor_quality import AnchorQuality, anchor_quality
 from emlib.models.mask_rcnn_detection import Detections, detect
 from emlib.models.mask_rcnn_limits import DetectionLimits, LimitsReached, limits_for
 from emlib.models.mask_rcnn_pasting import ObjectMask, paste_masks
+from emlib.models.mask_rcnn_sampling import SampledRegions, sampled_regions
 from emlib.models.mask_rcnn_targets import detection_target
 from emlib.models.mask_rcnn_weights import load_backbone_weights
 from emlib.models.mediar_weights import load_mediar_weights, mediar_state_dict
@@ -19,12 +21,15 @@ from emlib.models.unetv3 import AuxiliaryOutput
 from emlib.models.unetv3_ebd import noisy_prior
 
 __all__ = [
+    "AnchorQuality",
     "AuxiliaryOutput",
     "DetectionLimits",
     "Detections",
     "LayerRow",
     "LimitsReached",
     "ObjectMask",
+    "SampledRegions",
+    "anchor_quality",
     "build_model",
     "count_parameters",
     "describe_model",
@@ -37,4 +42,5 @@ __all__ = [
     "mediar_state_dict",
     "noisy_prior",
     "paste_masks",
+    "sampled_regions",
 ]

@@ -11,6 +11,7 @@ from emlib.postprocessing.block_agglomeration import agglomerate_blocks
 from emlib.postprocessing.block_numbers import number_blocks, replace_ids
 from emlib.postprocessing.block_stitching import stitch_blocks
 from emlib.postprocessing.block_tracing import BlockTracer, trace_blocks
+from emlib.postprocessing.box_suppression import suppress_boxes
 from emlib.postprocessing.class_cells import cells_from_classes
 from emlib.postprocessing.contour_watershed import (
     contour_components,
@@ -74,6 +75,7 @@ __all__ = [
     "seeded_fragments",
     "segment",
     "stitch_blocks",
+    "suppress_boxes",
     "trace_blocks",
     "zwatershed",
 ]

@@ -10,7 +10,7 @@ from emlib.reproduction.bands import FEWEST_SEEDS, FOLDER, store_bands
 from emlib.reproduction.driver import FAILED, MISSING, SKIPPED, reproduce
 from emlib.reproduction.stage import resolve_device
 
-# First words of the names of metrics that lie between 0 and 1.
+# First or last words of the names of metrics that lie between 0 and 1.
 FRACTIONS = {
     "ap",
     "ap50",
@@ -80,4 +80,5 @@ def measure_bands(
 
 
 def _bounded(stages: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    return {metric for metrics in stages.values() for metric in metrics if metric.split("_")[0] in FRACTIONS}
+    names = {metric for metrics in stages.values() for metric in metrics}
+    return {name for name in names if FRACTIONS & {name.split("_")[0], name.split("_")[-1]}}

@@ -138,7 +138,7 @@ def reproduce(
     if not tracks:  # "all" means all that know the profile; the tour, for one, has generated data only
         plan = {key: path for key, path in plan.items() if _knows_profile(path, profile)} or plan
     values = {"profile": profile, **(parameters or {})}
-    chosen = _parameters_by_notebook(plan, values)
+    chosen = parameters_by_notebook(plan, values)
     device = resolve_device(str(values.get("device", "auto")))
     results: list[StageResult] = []
     broken: set[str] = set()
@@ -164,7 +164,12 @@ def _knows_profile(path: Path, profile: str) -> bool:
     return declared is None or not declared.choices or profile in declared.choices
 
 
-def _parameters_by_notebook(plan: Mapping[Any, Path], values: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
+def parameters_by_notebook(plan: Mapping[Any, Path], values: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
+    """The parameters that each notebook of a plan declares, of all that are given.
+
+    Raises:
+        ValueError: a name that no notebook declares, or a value out of its range.
+    """
     declared = {path: read_parameters(path) for path in plan.values()}
     everywhere = {name: parameter for names in declared.values() for name, parameter in names.items()}
     check_parameters(values, everywhere, "this run" if len(plan) > 1 else next(iter(plan.values())).name)
@@ -215,7 +220,10 @@ def _run(
 def _judge(
     track: str, stage: str, folder: Path, profile: str, device: str, bands: Path, seconds: float, executed: Path | None
 ) -> StageResult:
-    """Verdict on a notebook that ran to its end: outputs there and unchanged, metrics inside their bands."""
+    """Verdict on a notebook that ran to its end: outputs there and unchanged, metrics inside their bands.
+
+    Bands hold for recipes without a variant.
+    """
     try:
         manifest = read_manifest(folder)
         for name in manifest.outputs:
@@ -224,8 +232,10 @@ def _judge(
         return StageResult(track, stage, MISSING, str(error), seconds=seconds, executed=executed)
     kind = device.split(":")[0]
     expected = load_bands(track, folder=bands).get(profile, {}).get(kind, {}).get(stage, {})
+    if manifest.recipe.get("variant") is not None:
+        expected = {}
     findings = tuple(
-        Finding(name, value, find_band(track, profile, kind, stage, name, folder=bands))
+        Finding(name, value, find_band(track, profile, kind, stage, name, folder=bands) if name in expected else None)
         for name, value in manifest.metrics.items()
     )
     lost = [name for name in expected if name not in manifest.metrics]

@@ -60,7 +60,12 @@ class Stage:
         return path
 
     def band(self, metric: str) -> Band | None:
-        """The allowed band of one of this stage's metrics on this device, or None where none was measured."""
+        """The allowed band of one of this stage's metrics on this device, or None where none was measured.
+
+        Bands are measured without variants, so a stage with one has none.
+        """
+        if self.recipe.variant is not None:
+            return None
         return find_band(self.track, self.profile, self.device, self.name, metric)
 
     def show_metric(self, metric: str, value: float) -> Any:
@@ -71,7 +76,8 @@ class Stage:
         self.judged = [*dict.fromkeys([*self.judged, metric])]
         band = self.band(metric)
         if band is None:
-            print(f"{metric} {value:.4g} (no band was measured for profile {self.profile} on {self.device})")
+            variant = f", variant {self.recipe.variant}," if self.recipe.variant is not None else ""
+            print(f"{metric} {value:.4g} (no band was measured for profile {self.profile}{variant} on {self.device})")
             return None
         from emlib.visualization import show_band
 

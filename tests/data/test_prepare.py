@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from emlib.data import load_prepared, prepare_data
 from emlib.recipe import load_recipe
-from emlib.volume import Volume, open_volume, save_volume
+from emlib.volume import open_volume, save_volume
 
 TRACK = "1_mitochondria_contours"
 SPLIT = {"train": [0, 6], "validation": [6, 8], "test": [8, 12]}

@@ -29,7 +29,7 @@ def write_notebook(path, cells, tags=("parameters",)):
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     for source in cells:
         cell = nbformat.v4.new_code_cell(source)
-        if source == PARAMETERS:
+        if source.startswith(PARAMETERS):
             cell.metadata["tags"] = list(tags)
         notebook.cells.append(cell)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,3 +51,30 @@ def track(tmp_path):
 
     second()
     return folder, second
+
+
+VARIANT = PARAMETERS + "\nvariant = None  # a variant of the recipe"
+
+OPEN_VARIANT = """from emlib.reproduction import open_stage
+stage = open_stage("3_neurons_affinities", "{stage}", profile=profile, seed=seed, device=device, out_dir=out_dir,
+                   overrides={{"variant": variant}})"""
+
+PREPARE = """assert variant != "fpn", "the plug was pulled"
+path = stage.folder / "image.txt"
+path.write_text("image")
+manifest = stage.finish(outputs={"image": path}, metrics={"rand_bound": 0.5})"""
+
+MEASURE = """path = stage.folder / "weights.txt"
+path.write_text(stage.recipe.model.name)
+metrics = {"outputs": len(stage.recipe.target.outputs), "width": float(stage.recipe.model.widths[0])}
+stage.show_metric("width", metrics["width"])
+manifest = stage.finish(outputs={"weights": path}, metrics=metrics)"""
+
+
+@pytest.fixture
+def neurons(tmp_path):
+    """Folder of notebooks with the first two stages of a track that has variants; `fpn` breaks the first."""
+    place = tmp_path / "notebooks" / "3_neurons_affinities"
+    write_notebook(place / "1_data_prep.ipynb", [VARIANT, OPEN_VARIANT.format(stage="1_data_prep"), PREPARE])
+    write_notebook(place / "2_training.ipynb", [VARIANT, OPEN_VARIANT.format(stage="2_training"), MEASURE])
+    return place.parent

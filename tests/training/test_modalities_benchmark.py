@@ -19,7 +19,7 @@ def script():
 
 def test_the_tables_say_what_was_measured(script):
     def scores(majority, minority, old):
-        return {"brightfield": majority, "tissue": minority, "fluorescence": old - 0.25, "bacteria": old + 0.25}
+        return {"brightfield": majority, "fluorescence": minority, "stained": old - 0.25, "tissue": old + 0.25}
 
     results = {
         seed: {
@@ -41,8 +41,8 @@ def test_the_tables_say_what_was_measured(script):
 def test_it_runs(script, tmp_path, monkeypatch, capsys):
     for name, value in (("TEST_IMAGES", 1), ("TEST_SIDE", 64), ("CLUSTERS", 2), ("REPEATED_TO", 4)):
         monkeypatch.setattr(script, name, value)
-    monkeypatch.setattr(script, "OLD", {"fluorescence": 1, "bacteria": 1})
-    monkeypatch.setattr(script, "NEW", {"brightfield": 2, "tissue": 1})
+    monkeypatch.setattr(script, "OLD", {"stained": 1, "tissue": 1})
+    monkeypatch.setattr(script, "NEW", {"brightfield": 2, "fluorescence": 1})
     monkeypatch.setattr(script, "SHAPES", ((64, 64), (64, 64)))
     monkeypatch.setitem(script.QUIET, "inference.window", [64, 64])
     monkeypatch.setitem(script.QUIET, "training.window", [64, 64])
