@@ -155,7 +155,8 @@ def join_runs(parts: Sequence[VoxelRuns]) -> tuple[VoxelRuns, np.ndarray, np.nda
     rows, starts, stops = rows[order], starts[order], stops[order]
     first = np.ones(rows.size, dtype=bool)
     first[1:] = (rows[1:] != rows[:-1]) | (starts[1:] != stops[:-1])
-    last = np.append(first[1:], True)
+    last = np.ones(rows.size, dtype=bool)
+    last[:-1] = first[1:]
     return VoxelRuns(rows[first], starts[first], stops[last], parts[0].height), begins[order], lengths[order]
 
 
