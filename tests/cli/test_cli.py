@@ -39,8 +39,8 @@ COMMANDS = dict(commands())
 
 def test_the_commands_are_these():
     assert {" ".join(names) for names in COMMANDS} == {
-        "", "check", "data", "data list", "data fetch", "data map", "data coco", "data vast", "deploy", "slurm", "recipe", "recipe list", "recipe show",
-        "train", "predict", "segment", "evaluate", "reproduce", "bands",
+        "", "check", "data", "data list", "data fetch", "data map", "data coco", "data vast", "recipe", "recipe list",
+        "recipe show", "train", "predict", "segment", "evaluate", "deploy", "slurm", "reproduce", "bands",
     }  # fmt: skip
 
 
