@@ -204,6 +204,7 @@ def deploy(
             if not run.done("prediction", PredictBlock(image, predict, target), whole, ledger):
                 return result([], run)
             done = [target.finish(overwrite=overwrite)]
+            ledger.tidy()
             prediction = open_volume(done[0])
         labels = instances.run(run, prediction, names, taken, voxel_size, overwrite=overwrite)
         if labels is None:
@@ -215,6 +216,7 @@ def deploy(
                 if not run.done(one.name, one.of(labels), one.plan, view_ledger):
                     return result(done, run)
             done.append(view.finish())
+            view_ledger.tidy()
         return result(done, run)
 
 

@@ -85,7 +85,8 @@ class InstanceStages:
         if not stages.done("labels", writing, self.plan, self.ledger):
             return None
         self.objects = objects
-        local.finish()
+        local.tidy()
+        self.ledger.tidy()
         for place in (pieces, flooded, tables):
             tidy(place)
         return out

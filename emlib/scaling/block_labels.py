@@ -147,7 +147,8 @@ def label_in_blocks(
         _save(table, _number(ledger, plan, np.load(offsets), dtype))
         if not all_done("3_writing", WriteBlock(local, grid, offsets, table, final, dtype)):
             return None
-    local.finish()
+    # The local labels keep their hidden name: a parallel run may still read them.
+    local.tidy()
     final.finish(overwrite=overwrite)
     if work is None:
         shutil.rmtree(folder, ignore_errors=True)

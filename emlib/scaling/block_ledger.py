@@ -155,7 +155,9 @@ class BlockLedger:
         """Remove what killed processes left half-written; call it when nothing is being written any more."""
         for folder in (self.folder, self.folder / "blocks"):
             for file in folder.glob(f"{TEMPORARY_MARK}*"):
-                file.unlink(missing_ok=True)
+                # A folder is the beginning of a volume, which tidies up for itself.
+                if not file.is_dir():
+                    file.unlink(missing_ok=True)
 
     def _record(self, block: Block) -> dict[str, Any]:
         path = self.path_of(block)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import uuid
@@ -87,6 +88,9 @@ class BlockVolume:
             for part, chunk in zip(box, volume.chunks, strict=True)
         ]
         names = tuple("/".join(map(str, ("c", *position))) for position in itertools.product(*steps))
+        if self.finished:
+            # A parallel run has finished meanwhile, and what was written here may have made the hidden folder anew.
+            shutil.rmtree(self.hidden, ignore_errors=True)
         return WrittenFiles((self.hidden, self.path), names)
 
     def finish(self, *, overwrite: bool = False) -> Path:
@@ -96,27 +100,50 @@ class BlockVolume:
             FileExistsError: something else has the name and `overwrite` is False.
             OSError: a chunk was never written, or the disk refuses.
         """
-        self._remove_partial()
-        if self.place == self.path:
-            return self.path
-        if self.path.exists() and not overwrite:
+        self.tidy()
+        hidden = self.place == self.hidden
+        if hidden and self.path.exists() and not overwrite and not self.finished:
             raise FileExistsError(f"{self.path} exists already; remove it or allow overwriting.")
-        try:
-            self._open("r+").mark_complete()
-            flush_to_disk(self.hidden / "zarr.json")
-            replace(self.hidden, self.path)
-            flush_to_disk(self.path.parent, recursive=False)
-        except OSError as error:
-            # Unless another process was faster.
-            if not self.finished:
-                raise explain_write_error(error, self.path) from error
+        if hidden:
+            try:
+                self._open("r+").refuse_missing()
+                self._mark_complete()
+                if self.path.exists():
+                    replace(self.hidden, self.path)
+                else:
+                    os.rename(self.hidden, self.path)
+                flush_to_disk(self.path.parent, recursive=False)
+            except OSError as error:
+                # Unless another process was faster.
+                if not self.finished:
+                    raise explain_write_error(error, self.path) from error
         return self.path
 
-    def _remove_partial(self) -> None:
-        for folder in self.path.parent.glob(f"{TEMPORARY_MARK}*{self.hidden.name}"):
-            shutil.rmtree(folder, ignore_errors=True)
+    def _mark_complete(self) -> None:
+        """From now on a chunk that is missing is an error instead of zeros.
+
+        Not through zarr, which makes folders that are not there: where another process has just renamed this one, an
+        empty one would take its place.
+        """
+        file, temporary = self.hidden / "zarr.json", f"{TEMPORARY_MARK}{uuid.uuid4().hex[:8]}-zarr.json"
+        description = json.loads(file.read_text(encoding="utf-8"))
+        description["attributes"]["complete"] = True
+        try:
+            (self.hidden / temporary).write_text(json.dumps(description, indent=2), encoding="utf-8")
+            flush_to_disk(self.hidden / temporary)
+            os.replace(self.hidden / temporary, file)
+        except OSError:
+            for folder in (self.hidden, self.path):
+                (folder / temporary).unlink(missing_ok=True)
+            raise
+
+    def tidy(self) -> None:
+        """Remove what killed processes left half-written; call it when nothing is being written any more."""
+        for folder in self.path.parent.glob(f"{TEMPORARY_MARK}*"):
+            if folder.name.endswith(f"-{self.hidden.name}.zarr"):
+                shutil.rmtree(folder, ignore_errors=True)
         # The name that zarr gives a chunk while it is being written.
-        for file in self.place.rglob("*.partial"):
+        for file in (*self.place.rglob("*.partial"), *self.place.glob(f"{TEMPORARY_MARK}*")):
             file.unlink(missing_ok=True)
 
     def _open(self, mode: str) -> Volume:

@@ -192,3 +192,26 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(tmp_path, source, plain
 
 def test_no_processes_are_left(plain):
     assert not [one for one in psutil.Process().children(recursive=True) if "run.py" in " ".join(one.cmdline())]
+
+
+def test_what_killed_processes_left_is_removed(tmp_path, source, plain):
+    """Names of files and folders that were being made when a process ended, wherever it can leave them."""
+    out = tmp_path / "out"
+    predicted(source, out, stage="prediction")
+    predicted(source, out, stage="segments")
+    work = out / "work"
+    left = [
+        *(work / name / ".partial-0123abcd-ledger.json" for name in ("prediction", "segmentation", "pyramid")),
+        work / "segmentation" / "links" / ".partial-0123abcd-ledger.json",
+        work / "segmentation" / "segments" / "blocks" / ".partial-0123abcd-0.0.0.json",
+        work / "segmentation" / "pieces" / ".partial-0123abcd-0.0.0.npz",
+        work / "segmentation" / "tables" / ".partial-0123abcd-offsets.npy",
+    ]
+    for file in left:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("half")
+    for folder, name in ((out, "segmentation"), (out, "prediction"), (work / "segmentation", "local")):
+        (folder / f".partial-0123abcd-.{name}.zarr.unfinished.zarr").mkdir()
+        (folder / f".partial-0123abcd-.{name}.zarr.unfinished.zarr" / "zarr.json").write_text("half")
+    predicted(source, out)
+    assert tree(out) == plain

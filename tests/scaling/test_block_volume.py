@@ -136,3 +136,28 @@ def test_every_damaged_chunk_is_found_and_written_again(tmp_path, finished, harm
     done = run_blocks(Ramp(BlockVolume(tmp_path / "a.zarr")), PLAN, ledger=ledger, progress=False)
     assert (done.done, done.repaired, done.retries) == (len(PLAN), len(PLAN), 0)
     assert tree(volume.place) == before
+
+
+@pytest.mark.parametrize("moment", ["_mark_complete", "tidy"])
+def test_a_run_that_another_one_overtakes_loses_nothing(tmp_path, monkeypatch, moment):
+    """Both have written everything; the other finishes while this one is about to."""
+    volume = create_block_volume(tmp_path / "a.zarr", PLAN, "uint16")
+    expected = np.arange(5 * 9 * 13, dtype=np.uint16).reshape(5, 9, 13)
+    for block in PLAN:
+        volume.write(block, expected[block.inner])
+    late = pickle.loads(pickle.dumps(volume))
+    plain = getattr(BlockVolume, moment)
+
+    def overtaken(self):
+        monkeypatch.setattr(BlockVolume, moment, plain)
+        volume.finish()
+        plain(self)
+
+    monkeypatch.setattr(BlockVolume, moment, overtaken)
+    assert late.finish() == tmp_path / "a.zarr"
+    assert (open_volume(tmp_path / "a.zarr")[:] == expected).all()
+    # What it writes once more, through a handle on the old name, makes no second volume.
+    late._opened = None
+    late.write(PLAN[0], expected[PLAN[0].inner])
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.zarr"]
+    assert not list((tmp_path / "a.zarr").glob(".partial*"))
