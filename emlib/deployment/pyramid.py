@@ -123,7 +123,10 @@ class Pyramid:
             file.unlink(missing_ok=True)
         if self.hidden.is_dir():
             try:
-                replace(self.hidden, self.path)
+                if not self.path.exists():
+                    os.rename(self.hidden, self.path)
+                elif self.hidden.is_dir():
+                    replace(self.hidden, self.path)
                 flush_to_disk(self.path.parent, recursive=False)
             except OSError as error:
                 # Unless another process was faster.

@@ -114,14 +114,6 @@ class LazyArray:
         self._source.mark_complete()
         return self
 
-    def refuse_missing(self) -> None:
-        """Check that every chunk of a zarr array is there.
-
-        Raises:
-            OSError: a chunk was never written.
-        """
-        self._source.refuse_missing()
-
     def close(self) -> None:
         """Close the file, if one is open; a later read opens it again."""
         self._source.close()

@@ -41,9 +41,6 @@ class Source:
     def mark_complete(self) -> None:
         """Note that everything was written; formats in which nothing can be missing have nothing to note."""
 
-    def refuse_missing(self) -> None:
-        """Raise an OSError if a part was never written; in formats in which nothing can be missing nothing is."""
-
     def close(self) -> None:
         """Close open files; a later read opens them again."""
 

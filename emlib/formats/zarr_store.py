@@ -82,12 +82,10 @@ class ZarrSource(FileSource):
         write_chunks(self.handle(), box, values)
 
     def mark_complete(self) -> None:
-        self.refuse_missing()
-        self.handle().attrs["complete"] = True
+        array = self.handle()
+        self._refuse_missing(array, tuple(slice(0, length) for length in self.shape))
+        array.attrs["complete"] = True
         self.complete = True
-
-    def refuse_missing(self) -> None:
-        self._refuse_missing(self.handle(), tuple(slice(0, length) for length in self.shape))
 
     def _refuse_missing(self, array: Any, box: Box) -> None:
         for part, file in self._chunk_files(array, box):

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,16 +82,11 @@ class BlockVolume:
             volume[(..., *block.inner)] = values
         except OSError as error:
             raise explain_write_error(error, self.path) from error
-        box = [range(length) for length in channels] + [range(part.start, part.stop) for part in block.inner]
-        steps = [
-            range(part.start // chunk, (part.stop - 1) // chunk + 1)
-            for part, chunk in zip(box, volume.chunks, strict=True)
-        ]
-        names = tuple("/".join(map(str, ("c", *position))) for position in itertools.product(*steps))
         if self.finished:
             # A parallel run has finished meanwhile, and what was written here may have made the hidden folder anew.
             shutil.rmtree(self.hidden, ignore_errors=True)
-        return WrittenFiles((self.hidden, self.path), names)
+        box = [slice(0, length) for length in channels] + list(block.inner)
+        return WrittenFiles((self.hidden, self.path), tuple(_chunk_names(box, volume.chunks)))
 
     def finish(self, *, overwrite: bool = False) -> Path:
         """Give the volume its name, after checking that every chunk was written; any process may, more than once.
@@ -101,41 +96,25 @@ class BlockVolume:
             OSError: a chunk was never written, or the disk refuses.
         """
         self.tidy()
-        hidden = self.place == self.hidden
-        if hidden and self.path.exists() and not overwrite and not self.finished:
-            raise FileExistsError(f"{self.path} exists already; remove it or allow overwriting.")
-        if hidden:
-            try:
-                self._open("r+").refuse_missing()
-                self._mark_complete()
-                if self.path.exists():
-                    replace(self.hidden, self.path)
-                else:
-                    os.rename(self.hidden, self.path)
-                flush_to_disk(self.path.parent, recursive=False)
-            except OSError as error:
-                # Unless another process was faster.
-                if not self.finished:
-                    raise explain_write_error(error, self.path) from error
-        return self.path
-
-    def _mark_complete(self) -> None:
-        """From now on a chunk that is missing is an error instead of zeros.
-
-        Not through zarr, which makes folders that are not there: where another process has just renamed this one, an
-        empty one would take its place.
-        """
-        file, temporary = self.hidden / "zarr.json", f"{TEMPORARY_MARK}{uuid.uuid4().hex[:8]}-zarr.json"
-        description = json.loads(file.read_text(encoding="utf-8"))
-        description["attributes"]["complete"] = True
+        if self.place == self.path:
+            return self.path
+        # From here on another process may do the same; nothing may be written into the hidden folder, which would
+        # come into being again.
         try:
-            (self.hidden / temporary).write_text(json.dumps(description, indent=2), encoding="utf-8")
-            flush_to_disk(self.hidden / temporary)
-            os.replace(self.hidden / temporary, file)
-        except OSError:
-            for folder in (self.hidden, self.path):
-                (folder / temporary).unlink(missing_ok=True)
-            raise
+            volume = self._open("r")
+            for name in _chunk_names([slice(0, length) for length in volume.shape], volume.chunks):
+                if not (self.hidden / name).exists():
+                    raise OSError(f"{self.hidden} is incomplete: its chunk {name} was never written.")
+            if self.path.exists() and not overwrite and not self.finished:
+                raise FileExistsError(f"{self.path} exists already; remove it or allow overwriting.")
+            if not self.finished:
+                (replace if self.path.exists() else os.rename)(self.hidden, self.path)
+            flush_to_disk(self.path.parent, recursive=False)
+        except OSError as error:
+            # Unless another process was faster.
+            if not self.finished:
+                raise explain_write_error(error, self.path) from error
+        return self.path
 
     def tidy(self) -> None:
         """Remove what killed processes left half-written; call it when nothing is being written any more."""
@@ -143,7 +122,7 @@ class BlockVolume:
             if folder.name.endswith(f"-{self.hidden.name}.zarr"):
                 shutil.rmtree(folder, ignore_errors=True)
         # The name that zarr gives a chunk while it is being written.
-        for file in (*self.place.rglob("*.partial"), *self.place.glob(f"{TEMPORARY_MARK}*")):
+        for file in self.place.rglob("*.partial"):
             file.unlink(missing_ok=True)
 
     def _open(self, mode: str) -> Volume:
@@ -203,10 +182,14 @@ def create_block_volume(
     temporary = volume.path.with_name(f"{TEMPORARY_MARK}{uuid.uuid4().hex[:8]}-{volume.hidden.name}.zarr")
     try:
         create_volume(temporary, *layout[:2], chunks=layout[2], voxel_size=voxel_size, attributes=attributes).close()
+        _mark_complete(temporary / "zarr.json")
         flush_to_disk(temporary)
         # Not a rename that replaces: of several jobs that begin at once, the first makes the volume for all.
         os.rename(temporary, volume.hidden)
         flush_to_disk(volume.path.parent, recursive=False)
+        # Others may have begun and ended while this process stood still.
+        if (volume.path / "zarr.json").exists() and _is_ours(volume.path, layout, made_from):
+            shutil.rmtree(volume.hidden, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if not _is_there(volume, layout, made_from, overwrite):
@@ -254,16 +237,31 @@ def check_chunks(plan: Sequence[Block], chunks: Sequence[int]) -> Place:
     return tuple(min(pair) for pair in zip(chunks, shape, strict=True))
 
 
+def _is_ours(place: Path, layout: tuple[Any, ...], made_from: str) -> bool:
+    found = open_volume(place)
+    return (found.shape, found.dtype, found.chunks) == layout and found.attributes.get(_MADE_FROM) == made_from
+
+
+def _chunk_names(box: Sequence[slice], chunks: Sequence[int]) -> Iterator[str]:
+    """The files of the chunks that a box touches."""
+    steps = [range(part.start // chunk, (part.stop - 1) // chunk + 1) for part, chunk in zip(box, chunks, strict=True)]
+    for position in itertools.product(*steps):
+        yield "/".join(map(str, ("c", *position)))
+
+
+def _mark_complete(metadata: Path) -> None:
+    """Say beforehand that every chunk is there: a volume gets its name only when that is so."""
+    content = json.loads(metadata.read_text(encoding="utf-8"))
+    content["attributes"]["complete"] = True
+    metadata.write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
 def _is_there(volume: BlockVolume, layout: tuple[Any, ...], made_from: str, overwrite: bool) -> bool:
     """Whether the volume was made before; refuses one of other work."""
     place = volume.place
     if not place.exists():
         return False
-    ours = False
-    if (place / "zarr.json").exists():
-        found = open_volume(place)
-        same = (found.shape, found.dtype, found.chunks) == layout
-        ours = same and found.attributes.get(_MADE_FROM) == made_from
+    ours = (place / "zarr.json").exists() and _is_ours(place, layout, made_from)
     if not ours and place == volume.hidden:
         raise ValueError(f"{place} is an unfinished volume of other work; remove it to start over.")
     if not ours and not overwrite:

@@ -138,26 +138,59 @@ def test_every_damaged_chunk_is_found_and_written_again(tmp_path, finished, harm
     assert tree(volume.place) == before
 
 
-@pytest.mark.parametrize("moment", ["_mark_complete", "tidy"])
-def test_a_run_that_another_one_overtakes_loses_nothing(tmp_path, monkeypatch, moment):
-    """Both have written everything; the other finishes while this one is about to."""
-    volume = create_block_volume(tmp_path / "a.zarr", PLAN, "uint16")
-    expected = np.arange(5 * 9 * 13, dtype=np.uint16).reshape(5, 9, 13)
+@pytest.mark.parametrize("moment", ["_open", "tidy"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_two_processes_that_finish_at_once_lose_nothing(tmp_path, monkeypatch, moment, overwrite):
+    """One finishes while the other is in the middle of it: nothing of the hidden folder may come into being again."""
+    slow, fast = (create_block_volume(tmp_path / "a.zarr", PLAN, "uint32") for _ in range(2))
     for block in PLAN:
-        volume.write(block, expected[block.inner])
-    late = pickle.loads(pickle.dumps(volume))
-    plain = getattr(BlockVolume, moment)
+        slow.write(block, np.full(block.shape, 7, np.uint32))
+    real = getattr(BlockVolume, moment)
 
-    def overtaken(self):
-        monkeypatch.setattr(BlockVolume, moment, plain)
-        volume.finish()
-        plain(self)
+    def other_first(volume, *arguments):
+        found = real(volume, *arguments)
+        if volume is slow:
+            fast.finish(overwrite=overwrite)
+        return found
 
-    monkeypatch.setattr(BlockVolume, moment, overtaken)
-    assert late.finish() == tmp_path / "a.zarr"
-    assert (open_volume(tmp_path / "a.zarr")[:] == expected).all()
-    # What it writes once more, through a handle on the old name, makes no second volume.
-    late._opened = None
-    late.write(PLAN[0], expected[PLAN[0].inner])
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.zarr"]
-    assert not list((tmp_path / "a.zarr").glob(".partial*"))
+    monkeypatch.setattr(BlockVolume, moment, other_first)
+    assert slow.finish(overwrite=overwrite) == tmp_path / "a.zarr"
+    assert (open_volume(tmp_path / "a.zarr")[:] == 7).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_one_that_stood_still_while_all_was_done_takes_what_is_there(tmp_path, monkeypatch):
+    """It saw nothing, made an empty volume, and gives it its hidden name when the work is over."""
+    from emlib.scaling import block_volume
+
+    real, first = block_volume.flush_to_disk, []
+
+    def others_work_now(path, **options):
+        real(path, **options)
+        if not first:
+            first.append(path)
+            other = create_block_volume(tmp_path / "a.zarr", PLAN, "uint32")
+            for block in PLAN:
+                other.write(block, np.full(block.shape, 7, np.uint32))
+            # As another machine does, which does not see what is being made here.
+            monkeypatch.setattr(BlockVolume, "tidy", lambda volume: None)
+            other.finish()
+
+    monkeypatch.setattr(block_volume, "flush_to_disk", others_work_now)
+    late = create_block_volume(tmp_path / "a.zarr", PLAN, "uint32")
+    assert late.finished
+    assert (late[:] == 7).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_what_is_written_after_another_run_has_finished_makes_no_second_volume(tmp_path):
+    volume = create_block_volume(tmp_path / "a.zarr", PLAN, "uint32")
+    for block in PLAN:
+        volume.write(block, np.full(block.shape, 7, np.uint32))
+    late = create_block_volume(tmp_path / "a.zarr", PLAN, "uint32")
+    assert (late[:] == 7).all()
+    late._opened = (late.hidden, "r+", open_volume(late.hidden, mode="r+"))
+    volume.finish()
+    late.write(PLAN[0], np.full(PLAN[0].shape, 7, np.uint32))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+    assert (late[:] == 7).all()
