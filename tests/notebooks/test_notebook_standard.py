@@ -1,6 +1,7 @@
 """Committed notebooks keep the standard: length, one parameters cell, no definitions, clean outputs."""
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -79,3 +80,12 @@ def test_stage_is_the_file_name(path):
     if path.parent != FOLDER:
         assert path.stem in STAGES
         assert f'"{path.parent.name}", "{path.stem}"' in "".join(cell.source for cell in code_of(path))
+
+
+def test_everything_imported_is_there(path):
+    for cell in code_of(path):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(node.module)
+                for name in node.names:
+                    assert hasattr(module, name.name) or importlib.import_module(f"{node.module}.{name.name}")
