@@ -13,6 +13,7 @@ from emlib.visualization.curves import (
     show_scores_by_size,
     show_threshold_sweep,
 )
+from emlib.visualization.embedding_space import show_embedding_space
 from emlib.visualization.errors import show_error_map
 from emlib.visualization.figures import save_figure
 from emlib.visualization.gallery import show_gallery
@@ -51,6 +52,7 @@ __all__ = [
     "show_band",
     "show_blending",
     "show_class_balance",
+    "show_embedding_space",
     "show_error_map",
     "show_gallery",
     "show_instances",

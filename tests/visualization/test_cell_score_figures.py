@@ -13,8 +13,9 @@ from visualization.scene import rendered, texts
 from emlib.evaluation import cell_f1_curve
 from emlib.visualization import save_figure
 from emlib.visualization.cells import show_ablation, show_f1_curves, show_modality_map
-from emlib.visualization.cells.modality_map import cluster_colors, principal_plane, typical_images
+from emlib.visualization.cells.modality_map import cluster_colors, typical_images
 from emlib.visualization.colors import LINE_COLORS
+from emlib.visualization.principal_components import principal_components
 
 
 def clusters(count=30, seed=0):
@@ -31,7 +32,7 @@ def clusters(count=30, seed=0):
 @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 9))
 def test_the_plane_is_that_of_the_covariance(seed, images, features):
     values = np.random.default_rng(seed).normal(size=(images, features)) * np.arange(features, 0, -1)
-    plane, shares = principal_plane(values)
+    plane, shares = principal_components(values, 2)
     centred = values - values.mean(axis=0)
     variances = np.linalg.eigvalsh(centred.T @ centred)[::-1]
     wanted = np.zeros(2)
@@ -47,19 +48,19 @@ def test_the_plane_is_that_of_the_covariance(seed, images, features):
 
 def test_types_orders_and_shifts_make_no_difference():
     features = np.round(clusters()[0] * 10)
-    plane, shares = principal_plane(features)
+    plane, shares = principal_components(features, 2)
     for other in (np.asfortranarray(features), features.astype(np.float32), features.astype(np.int64), features + 7):
-        again, again_shares = principal_plane(other)
+        again, again_shares = principal_components(other, 2)
         assert np.allclose(again, plane)
         assert np.allclose(again_shares, shares)
-    assert not principal_plane(np.ones((5, 4)))[0].any()
+    assert not principal_components(np.ones((5, 4)), 2)[0].any()
 
 
 def test_points_have_the_color_of_their_cluster_and_the_marker_of_their_modality():
     features, groups, modalities = clusters()
     figure = show_modality_map(features, groups, modalities=modalities, title="30 images")
     ax = figure.axes[0]
-    plane, shares = principal_plane(features)
+    plane, shares = principal_components(features, 2)
     assert ax.get_xlabel() == f"first component ({100 * shares[0]:.0f} % of the variance)"
     drawn = [one for one in ax.collections if isinstance(one, PathCollection)]
     kinds = sorted(set(modalities))
@@ -79,7 +80,7 @@ def test_thumbnails_are_those_of_the_middle_of_clusters_tied_to_their_points(tmp
     images = [np.full((40, 60 + place), place, np.uint8) for place in range(len(features))]
     figure = show_modality_map(features, groups, thumbnails=images, modalities=modalities)
     rendered(figure)
-    plane, _ = principal_plane(features)
+    plane, _ = principal_components(features, 2)
     boxes = [one for one in figure.axes[0].artists if isinstance(one, AnnotationBbox)]
     shown = {int(box.offsetbox.get_data()[0, 0, 0]) for box in boxes}
     assert shown == set(typical_images(plane, [str(group) for group in groups], modalities))
@@ -156,7 +157,7 @@ def test_f1_over_thresholds_of_scores_and_numbers():
 FEATURES, GROUPS, _ = clusters()
 SCORES = cell_f1_curve(np.ones((9, 9), int), np.ones((9, 9), int), thresholds=(0.5, 0.75))
 BAD_CALLS = [
-    (lambda: show_modality_map(FEATURES[0], GROUPS), ValueError, r"shape \(8,\), but \(images, features\)"),
+    (lambda: show_modality_map(FEATURES[0], GROUPS), ValueError, r"shape \(8,\), but \(items, features\)"),
     (lambda: show_modality_map(FEATURES[:0], []), ValueError, r"shape \(0, 8\)"),
     (lambda: show_modality_map(FEATURES * np.nan, GROUPS), ValueError, "NaN or infinite"),
     (lambda: show_modality_map(FEATURES.astype(str), GROUPS), TypeError, "but numbers were expected"),

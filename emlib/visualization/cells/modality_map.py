@@ -13,6 +13,7 @@ from emlib.visualization.colors import LINE_COLORS, label_colors
 from emlib.visualization.curves import MARKERS
 from emlib.visualization.figures import WIDTH, NotebookFigure, new_figure, styled
 from emlib.visualization.panels import shrink
+from emlib.visualization.principal_components import principal_components
 
 NAMED_CLUSTERS = 14  # more of them are not listed in the legend
 THUMBNAIL = 60  # screen pixels of a thumbnail's longer side; more where there are few
@@ -50,7 +51,7 @@ def show_modality_map(
         >>> figure.axes[0].get_xlabel()
         'first component (99 % of the variance)'
     """
-    places, shares = principal_plane(embeddings)
+    places, shares = principal_components(embeddings, 2)
     lists = {"groups": groups, "thumbnails": thumbnails, "modalities": modalities}
     for name, values in lists.items():
         if values is not None and len(values) != len(places):
@@ -88,47 +89,6 @@ def show_modality_map(
     if title:
         ax.set_title(title)
     return figure
-
-
-def principal_plane(embeddings: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates in the first two principal components, and which share of the variance each has.
-
-    The sign of a component is such that its largest entry is positive, so that a map looks the same on any machine.
-
-    Args:
-        embeddings: (images, features), numbers.
-
-    Returns:
-        float64 (images, 2) and (2,); 0 where there is no second component.
-
-    Raises:
-        TypeError, ValueError: not finite numbers (images, features), or none.
-
-    Example:
-        >>> places, shares = principal_plane([[3.0, 0], [1, 0], [5, 0]])
-        >>> places.round(6).tolist(), shares.tolist()
-        ([[0.0, 0.0], [-2.0, 0.0], [2.0, 0.0]], [1.0, 0.0])
-    """
-    values = np.asarray(embeddings)
-    if values.dtype.kind not in "iuf":
-        raise TypeError(f"The embeddings are {values.dtype}, but numbers were expected.")
-    if values.ndim != 2 or values.size == 0:
-        raise ValueError(f"The embeddings have shape {values.shape}, but (images, features) was expected.")
-    values = values.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("The embeddings hold NaN or infinite values.")
-    centred = values - values.mean(axis=0)
-    _, lengths, components = np.linalg.svd(centred, full_matrices=False)
-    plane, shares = np.zeros((len(values), 2)), np.zeros(2)
-    total = float((lengths**2).sum())
-    for axis in range(min(2, len(lengths)) if total > 0 else 0):
-        # What is left of the rounding of a direction without variance is none.
-        if lengths[axis] <= 1e-9 * lengths[0]:
-            continue
-        component = components[axis]
-        component = component * np.sign(component[np.abs(component).argmax()])
-        plane[:, axis], shares[axis] = centred @ component, lengths[axis] ** 2 / total
-    return plane, shares
 
 
 def typical_images(places: np.ndarray, groups: Sequence[str], modalities: Sequence[str] | None = None) -> list[int]:
