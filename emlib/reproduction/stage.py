@@ -39,7 +39,6 @@ class Stage:
         self.track, self.name, self.recipe, self.folder = track, name, recipe, folder
         self.profile, self.seed, self.device, self.data_dir = recipe.profile, recipe.seed, device, data_dir
         self.overrides: dict[str, Any] = {}
-        self._recipe_of: str = track
         self.inputs: dict[str, str] = {}
         self.judged: list[str] = []
         self.started = time.monotonic()
@@ -59,15 +58,6 @@ class Stage:
         path = manifest.verify_output(name, folder)
         self.inputs[f"{stage}/{name}"] = manifest.outputs[name]["sha256"]
         return path
-
-    def variant(self, name: str) -> Recipe:
-        """The recipe of this run in another variant: same profile, seed and overrides.
-
-        Raises:
-            ValueError: the recipe has no such variant, or an override does not fit it.
-        """
-        changes = {key: value for key, value in self.overrides.items() if key != "variant"}
-        return load_recipe(self._recipe_of, profile=self.profile, variant=name, overrides=changes | {"seed": self.seed})
 
     def band(self, metric: str) -> Band | None:
         """The allowed band of one of this stage's metrics on this device, or None where none was measured.
@@ -199,7 +189,7 @@ def open_stage(
     stage = Stage(
         track, name, recipe, folder, device=resolve_device(device), data_dir=Path(data_dir) if data_dir else None
     )
-    stage.overrides, stage.inputs, stage._recipe_of = {**inherited, **chosen}, inputs, recipe_of or track
+    stage.overrides, stage.inputs = {**inherited, **chosen}, inputs
     return stage
 
 

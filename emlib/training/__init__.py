@@ -4,7 +4,7 @@ from emlib.training.checkpoint import find_latest, list_checkpoints, load_recipe
 from emlib.training.image_samples import ImageTrainingSamples, ImageValidationSamples
 from emlib.training.instance_validation import instance_evaluation
 from emlib.training.loop import train
-from emlib.training.monitor import read_training_log
+from emlib.training.monitor import read_training_log, training_seconds
 from emlib.training.prior import with_prior
 from emlib.training.samples import TrainingSamples, ValidationSamples
 from emlib.training.schedule import learning_rate_at
@@ -32,6 +32,7 @@ __all__ = [
     "read_checkpoint",
     "read_training_log",
     "train",
+    "training_seconds",
     "training_task",
     "volume_evaluation",
     "with_prior",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from emlib.atomic import explain_write_error, write_text
@@ -39,6 +39,20 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
 def _as_text(value: float | int) -> str:
     # repr of a float is the shortest text that reads back as the same number.
     return str(int(value)) if isinstance(value, int) else repr(float(value))
+
+
+def training_seconds(table: Mapping[str, Sequence[float | None]]) -> float:
+    """Wall time of all iterations of a training, however often it was interrupted: without what lay in between.
+
+    Args:
+        table: columns iteration and iterations_per_second, as `read_training_log` gives them.
+
+    Example:
+        >>> training_seconds({"iteration": [10, 30], "iterations_per_second": [5.0, 4.0]})
+        7.0
+    """
+    pairs = zip([0, *table["iteration"]], table["iteration"], table[RATE], strict=False)
+    return sum((now - before) / rate for before, now, rate in pairs if rate)
 
 
 class TrainingTable:

@@ -35,19 +35,6 @@ def test_the_next_stage_inherits_the_recipe(chain):
     assert repr(stage).startswith("1_mitochondria_contours / 3_inference (smoke, seed 0, cpu)")
 
 
-def test_another_variant_keeps_what_the_run_was_started_with(tmp_path):
-    options = {"variant": "bce", "training.iterations": 9}
-    stage = open_stage(
-        "2_mitochondria_pipeline", "1_data_prep", out_dir=tmp_path, device="cpu", seed=7, overrides=options
-    )
-    other = stage.variant("ohem")
-    assert (other.variant, other.seed, other.training.iterations) == ("ohem", 7, 9)
-    assert other.profile == "smoke"
-    assert other.target.outputs[0].losses[0].name == "OhemBCE"
-    with pytest.raises(ValueError, match="did you mean 'ohem'"):
-        stage.variant("ohm")
-
-
 def test_missing_predecessor(tmp_path):
     with pytest.raises(FileNotFoundError, match="run notebook 1_data_prep first"):
         start(tmp_path, "2_training")
