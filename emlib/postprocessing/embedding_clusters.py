@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
+import cc3d
 import edt
 import numpy as np
 
@@ -33,6 +34,7 @@ def cluster_embeddings(
     seeds: Any = None,
     seed_depth: float = 2.0,
     max_distance: float | None = None,
+    connected: bool = False,
     min_size: int = 0,
     voxel_size: Sequence[float] | None = None,
 ) -> np.ndarray:
@@ -61,12 +63,15 @@ def cluster_embeddings(
             is not looked at.
         seed_depth: in voxels, or in nm with a voxel size.
         max_distance: for "prototypes": voxels farther from every prototype become background; None: no limit.
+        connected: the 26-connected pieces of a group (8-connected in 2-D) are objects of their own. The loss tells
+            objects of one training window apart, so those that lie farther from each other may well be one group.
         min_size: objects with fewer voxels become background.
         voxel_size: nm (z, y, x), for `seed_depth`; None measures in voxels.
 
     Returns:
         Labels of the foreground's shape, 0 = background: 1, 2, 3, ... in the order in which objects were found, or the
-        ids of the given `seeds`. uint32, or uint64 where the ids need it.
+        ids of the given `seeds`; with `connected` 1, 2, 3, ... in raster order. uint32, or uint64 where the ids need
+        it.
 
     Raises:
         TypeError: an embedding that is not float, a foreground that is no mask, seeds that are no labels, a number
@@ -74,8 +79,8 @@ def cluster_embeddings(
         ValueError: shapes that differ, values that are not finite, a foreground of other values than 0 and 1, an
             unknown rule, seeds for a rule that has none, lengths that are not positive.
 
-    Memory: 4 C bytes per foreground voxel, 4 bytes per voxel for the result; 8 more for seeds that are not given. Time:
-    blocks of 64 voxels whose embeddings are all too far away are passed over.
+    Memory: 4 C bytes per foreground voxel, 4 bytes per voxel for the result; 8 more for seeds that are not given, and 4
+    more with `connected`. Time: blocks of 64 voxels whose embeddings are all too far away are passed over.
 
     Source: De Brabandere et al. 2017, "Semantic instance segmentation with a discriminative loss function"; the
     published start voxel is random.
@@ -94,6 +99,8 @@ def cluster_embeddings(
         raise ValueError(f"seeds are only used by rule='prototypes', but rule is {rule!r}.")
     radius = _squared(bandwidth, "bandwidth")
     limit = np.float32(np.inf) if max_distance is None else _squared(max_distance, "max_distance")
+    if not isinstance(connected, bool):
+        raise TypeError(f"connected must be True or False, got {connected!r}.")
     min_size = voxel_count(min_size, "min_size")
     mask = _check_mask(foreground)
     if not hasattr(embedding, "shape"):
@@ -109,6 +116,8 @@ def cluster_embeddings(
     else:
         ids, groups = _groups_of_seeds(seeds, mask)
         numbers = _by_prototypes(foreground_points(embedding, mask), groups, ids.size, limit)
+    if connected:
+        return _connected_pieces(_paint(mask, numbers, ids, 0), min_size)
     return _paint(mask, numbers, ids, min_size)
 
 
@@ -121,6 +130,7 @@ def embedding_instances(
     bandwidth: float = 1.5,
     seed_depth: float = 2.0,
     max_distance: float | None = None,
+    connected: bool = False,
     min_size: int = 0,
     voxel_size: Sequence[float] | None = None,
 ) -> np.ndarray:
@@ -129,7 +139,8 @@ def embedding_instances(
     Args:
         mask: (Z, Y, X) or (Y, X), uint8 0-255 or float 0-1.
         foreground: threshold in [0, 1]; voxels with `mask > foreground` are grouped.
-        embedding, rule, bandwidth, seed_depth, max_distance, min_size, voxel_size: as for `cluster_embeddings`.
+        embedding, rule, bandwidth, seed_depth, max_distance, connected, min_size, voxel_size: as for
+            `cluster_embeddings`.
 
     Returns, raises: as `cluster_embeddings`.
 
@@ -146,6 +157,7 @@ def embedding_instances(
         bandwidth=bandwidth,
         seed_depth=seed_depth,
         max_distance=max_distance,
+        connected=connected,
         min_size=min_size,
         voxel_size=voxel_size,
     )
@@ -206,6 +218,15 @@ def _paint(mask: np.ndarray, numbers: np.ndarray, ids: np.ndarray | None, min_si
     labels = np.zeros(mask.shape, dtype=numbers.dtype)
     labels[mask] = numbers
     return labels
+
+
+def _connected_pieces(labels: np.ndarray, min_size: int) -> np.ndarray:
+    whole = labels.reshape((-1, *labels.shape[-2:]))
+    dtype = np.uint32 if labels.size < 2**32 else np.uint64
+    pieces, count = cc3d.connected_components(whole, connectivity=26, out_dtype=dtype, return_N=True)
+    pieces = np.ascontiguousarray(pieces.reshape(labels.shape))
+    keep_large_and_renumber(pieces.reshape(-1), int(count), min_size)
+    return pieces
 
 
 def _check_mask(foreground: Any) -> np.ndarray:

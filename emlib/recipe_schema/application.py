@@ -49,6 +49,7 @@ class PostprocessingRecipe(Section):
     unseeded: Literal["drop", "keep"] | None = Field(None, description="heatmap: foreground that no seed reaches")
     rule: Literal["mean_shift", "prototypes"] | None = Field(None, description="how embeddings are grouped")
     bandwidth: Annotated[float, Field(gt=0)] | None = Field(None, description="of the mean shift of embeddings")
+    connected: bool | None = Field(None, description="embeddings: pieces of a group that do not touch are objects")
     threshold: Fraction | None = Field(None, description="agglomeration: regions are merged below this boundary score")
     thresholds: tuple[Fraction, ...] | None = Field(
         None, min_length=1, description="agglomeration: those of a sweep, rising; not a parameter of the method"

@@ -28,6 +28,7 @@ LATER_KEYS: dict[str, Any] = {
     "postprocessing.unseeded": None,
     "postprocessing.rule": None,
     "postprocessing.bandwidth": None,
+    "postprocessing.connected": None,
     "evaluation.measure": "instances",
 }
 

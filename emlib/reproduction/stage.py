@@ -59,6 +59,38 @@ class Stage:
         self.inputs[f"{stage}/{name}"] = manifest.outputs[name]["sha256"]
         return path
 
+    def variant_recipe(self, variant: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+        """The recipe of a variant of this track: of this run's profile and seed, and with what this run changed.
+
+        A notebook that compares variants trains, applies and scores each by its own recipe, on the run's one data set.
+
+        Args:
+            variant: name of a variant of the recipe.
+            overrides: recipe key -> value, laid over those of the run; values of None are left out.
+
+        Raises:
+            ValueError: an unknown variant or key, or data that differ from those of the run.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> with TemporaryDirectory() as folder:
+            ...     changes = {"training.batch_size": 5}
+            ...     stage = open_stage("2_mitochondria_pipeline", "1_data_prep", seed=3, out_dir=folder,
+            ...                        device="cpu", overrides=changes)
+            ...     recipe = stage.variant_recipe("bce", {"training.iterations": 7})
+            >>> recipe.variant, recipe.seed, recipe.training.batch_size, recipe.training.iterations
+            ('bce', 3, 5, 7)
+        """
+        changes = {key: value for key, value in (overrides or {}).items() if value is not None}
+        run = {key: value for key, value in self.overrides.items() if key != "variant"}
+        recipe = load_recipe(
+            self.recipe.track, profile=self.profile, variant=variant, overrides={**run, **changes, "seed": self.seed}
+        )
+        ours, theirs = (one.model_dump(mode="json")["data"] for one in (self.recipe, recipe))
+        if difference := _first_difference(ours, theirs, "data"):
+            raise ValueError(f"The variant '{variant}' is of other data than this run ({difference}).")
+        return recipe
+
     def band(self, metric: str) -> Band | None:
         """The allowed band of one of this stage's metrics on this device, or None where none was measured.
 

@@ -135,6 +135,31 @@ def test_small_objects_become_background():
     assert found.tolist() == [[5, 5, 5, 0, 9, 9, 5]]
 
 
+@given(st.integers(0, 10_000), st.sampled_from(["mean_shift", "prototypes"]), st.sampled_from([0, 1, 3]))
+def test_connected_objects_are_the_pieces_of_the_groups(seed, rule, min_size):
+    embedding, mask = random_case(seed, coarse=True)
+    groups = cluster_embeddings(embedding, mask, rule=rule)
+    found = cluster_embeddings(embedding, mask, rule=rule, connected=True, min_size=min_size)
+    pieces = label(groups, background=0, connectivity=3)
+    ids, first, sizes = np.unique(pieces, return_index=True, return_counts=True)
+    order = [number for number in np.argsort(first) if ids[number] and sizes[number] >= min_size]
+    expected = np.zeros(groups.shape, dtype=int)
+    for place, number in enumerate(order, 1):
+        expected[pieces == ids[number]] = place
+    assert found.dtype == np.uint32
+    assert np.array_equal(found, expected)
+
+
+def test_connected_sections_and_numbers_of_seeds():
+    embedding = np.zeros((1, 1, 5), dtype=np.float32)
+    mask = np.array([[1, 1, 0, 1, 1]], dtype=bool)
+    assert cluster_embeddings(embedding, mask, connected=True).tolist() == [[1, 1, 0, 2, 2]]
+    seeds = np.array([[2**40, 0, 0, 0, 0]])
+    found = cluster_embeddings(embedding, mask, rule="prototypes", seeds=seeds, connected=True)
+    assert found.tolist() == [[1, 1, 0, 2, 2]]
+    assert not cluster_embeddings(embedding, np.zeros_like(mask), connected=True).any()
+
+
 def test_a_window_that_loses_all_its_voxels_steps_back():
     # The mean of the outer voxels lies farther than the bandwidth from each of them.
     embedding = np.array([[[0.0, 1.0, -0.5, -0.5]], [[0.0, 0.0, 0.9, -0.9]]], dtype=np.float32)
@@ -240,6 +265,7 @@ EMBEDDING, MASK = np.zeros((2, 2, 3, 4), dtype=np.float32), np.ones((2, 3, 4), d
         (EMBEDDING, MASK, {"rule": "prototypes", "seed_depth": -1}, ValueError, "seed_depth"),
         (EMBEDDING, MASK, {"rule": "prototypes", "voxel_size": (1, 2)}, ValueError, "voxel_size"),
         (EMBEDDING, MASK, {"min_size": 1.5}, TypeError, "min_size"),
+        (EMBEDDING, MASK, {"connected": 1}, TypeError, "connected"),
     ],
 )
 def test_bad_input_stops_with_one_sentence(embedding, mask, options, error, words):

@@ -125,3 +125,21 @@ def test_a_metric_with_a_band_is_shown_in_it(chain):
     figure = start(chain, "3_inference").show_metric("dice", 0.6)
     assert figure is not None
     assert any("inside" in text.get_text().lower() for axes in figure.axes for text in [*axes.texts, axes.title])
+
+
+def test_the_recipe_of_a_variant_follows_the_run(tmp_path):
+    options = {"out_dir": tmp_path, "device": "cpu", "seed": 4}
+    changes = {"data.shuffle_labels": True, "training.iterations": 9}
+    stage = open_stage("2_mitochondria_pipeline", "1_data_prep", overrides=changes, **options)
+    recipe = stage.variant_recipe("ohem", {"training.iterations": 5, "training.batch_size": None})
+    assert (recipe.variant, recipe.profile, recipe.seed) == ("ohem", "smoke", 4)
+    assert recipe.data == stage.recipe.data and recipe.data.shuffle_labels
+    assert recipe.training.iterations == 5
+    assert stage.variant_recipe("skeleton").hash == stage.recipe.hash
+    with pytest.raises(ValueError, match="did you mean 'ohem'"):
+        stage.variant_recipe("ohen")
+    with pytest.raises(ValueError, match=r"other data than this run \(data.pad"):
+        stage.variant_recipe("ohem", {"data.pad": [1, 1, 1]})
+    # A run of one variant compares others all the same.
+    one = open_stage("2_mitochondria_pipeline", "1_data_prep", overrides={"variant": "bce"}, **options)
+    assert (one.recipe.variant, one.variant_recipe("nnc").variant) == ("bce", "nnc")
