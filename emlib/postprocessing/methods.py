@@ -184,7 +184,10 @@ class _ChannelGroup:
 
     def __getitem__(self, key: Any) -> np.ndarray:
         channel, *box = key if isinstance(key, tuple) else (key,)
-        return np.asarray(self.prediction[(self.indices[channel], *box)])
+        wanted = self.indices[channel]
+        if isinstance(wanted, list):
+            return np.stack([np.asarray(self.prediction[(one, *box)]) for one in wanted])
+        return np.asarray(self.prediction[(wanted, *box)])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:

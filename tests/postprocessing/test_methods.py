@@ -74,6 +74,22 @@ def test_methods_on_affinities_take_the_numbered_channels_in_their_order(name, f
             assert np.array_equal(segment(prediction, name, channels=channels, **parameters), expected)
 
 
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_embeddings_in_a_file_are_clustered_as_in_memory(order, tmp_path):
+    generator = np.random.default_rng(8)
+    truth = np.zeros((3, 12, 14), np.int64)
+    truth[:, 1:6, 1:6], truth[:, 6:11, 3:12] = 1, 2
+    vectors = np.moveaxis((generator.normal(size=(3, 4)) * 6)[truth], -1, 0).astype(np.float32)
+    expected = segment(np.stack([*vectors, truth > 0]).astype(np.float32), "embedding_clusters", bandwidth=1.0)
+    assert sorted(np.unique(expected)) == [0, 1, 2]
+    mixed = np.stack([truth > 0, *vectors[order]]).astype(np.float16)
+    channels = ["mask", *(f"embedding_{number}" for number in order)]
+    save_volume(tmp_path / "prediction.zarr", mixed, axes="czyx")
+    for prediction in (mixed, Volume(mixed, axes="czyx"), open_volume(tmp_path / "prediction.zarr")):
+        found = segment(prediction, "embedding_clusters", channels=channels, bandwidth=1.0)
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_single_affinity_needs_no_number():
     maps = smooth_affinities(2)
     expected = mutex_watershed(maps[1:], offsets=OFFSETS[2:3], attractive=1)
