@@ -94,6 +94,7 @@ def test_the_published_settings():
         ("inference.prior", "runs/bce"),
         ("evaluation.measure", "foreground"),
         ("postprocessing.seed", 0.5),
+        ("postprocessing.connected", True),
     ],
 )
 def test_later_keys_count_in_the_hash_when_they_are_set(key, value):

@@ -133,7 +133,8 @@ def test_the_recipe_of_a_variant_follows_the_run(tmp_path):
     stage = open_stage("2_mitochondria_pipeline", "1_data_prep", overrides=changes, **options)
     recipe = stage.variant_recipe("ohem", {"training.iterations": 5, "training.batch_size": None})
     assert (recipe.variant, recipe.profile, recipe.seed) == ("ohem", "smoke", 4)
-    assert recipe.data == stage.recipe.data and recipe.data.shuffle_labels
+    assert recipe.data == stage.recipe.data
+    assert recipe.data.shuffle_labels
     assert recipe.training.iterations == 5
     assert stage.variant_recipe("skeleton").hash == stage.recipe.hash
     with pytest.raises(ValueError, match="did you mean 'ohem'"):

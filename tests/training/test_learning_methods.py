@@ -184,7 +184,7 @@ def test_nearest_neighbours_learn_mask_and_vectors(tiny_data):
     assert batch["target"].shape[1] == 1
     assert task.channel_names[:2] == ["heatmap", "embedding_0"]
     torch.manual_seed(0)
-    said = torch.rand(2, 37, *batch["target"].shape[2:])
+    said = torch.rand(2, task.out_channels, *batch["target"].shape[2:])
     weight = task.loss._class_weights(batch["target"], "1", None)
     total, _, _ = task.losses(lambda image: said, batch)
     assert float(total) == float(nearest_prototype_loss(said, batch["target"], weight, prototypes="truth"))
@@ -194,7 +194,7 @@ def test_what_is_shown_of_embeddings(tiny_data):
     recipe = small("nnc")
     outputs = recipe.target.outputs
     labels = torch.tensor([0.0, 1.0, 2.0, 2.0]).view(1, 1, 1, 4)
-    said = torch.zeros(37, 1, 1, 4)
+    said = torch.zeros(training_task(recipe).out_channels, 1, 1, 4)
     said[0] = torch.tensor([0.1, 0.8, 0.9, 0.7])
     said[5] = torch.tensor([0.0, 1.0, 4.0, 4.0])
     truth, shown = shown_maps(outputs, labels, said)
@@ -248,7 +248,8 @@ def test_negative_values_of_a_tanh_are_stored_as_0(tiny_data):
 
 
 def test_embeddings_are_neither_turned_nor_stored_as_bytes(tiny_data):
-    network = build_model("unetv3_ebd2", widths=(4, 4, 6), out_channels=37)
+    channels = training_task(small("discriminative")).out_channels
+    network = build_model("unetv3_ebd2", widths=(4, 4, 6), out_channels=channels)
     with pytest.raises(ValueError, match="'embedding' is an embedding, which uint8 cannot hold"):
         predict_from_recipe(network, tiny_data.image, small("discriminative", inference__dtype="uint8"))
     with pytest.raises(ValueError, match=r"set inference\.augment to null"):
