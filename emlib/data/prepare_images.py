@@ -14,7 +14,7 @@ from pathlib import Path
 import fastremap
 import numpy as np
 
-from emlib.atomic import atomic_path, explain_write_error, write_text
+from emlib.atomic import atomic_path, explain_write_error, made_folder, write_text
 from emlib.data.image_normalization import normalize_percentiles
 from emlib.data.image_sources import ImageSource, describe_look, find_images
 from emlib.data.image_split import SPLITS, folds_by_group, split_by_group
@@ -59,13 +59,13 @@ def prepare_image_data(
     repeated = [name for name, times in Counter(source.name for source in sources).items() if times > 1]
     if repeated:
         raise ValueError(f"data.sets names the image {repeated[0]} twice.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / DESCRIPTION).unlink(missing_ok=True)
-    except OSError as error:
-        raise explain_write_error(error, folder) from error
     rows, sums = [], []
     with ExitStack() as stack:
+        try:
+            stack.enter_context(made_folder(folder))
+            (folder / DESCRIPTION).unlink(missing_ok=True)
+        except OSError as error:
+            raise explain_write_error(error, folder) from error
         names = (IMAGES, LABELS, *((SHUFFLED,) if data.shuffle_labels else ()))
         folders = {name: stack.enter_context(atomic_path(folder / name)) for name in names}
         for path in folders.values():
