@@ -48,7 +48,8 @@ def prepare_image_data(
 
     Raises:
         TypeError: a recipe of volumes; labels that are not whole numbers.
-        ValueError: image and labels differ in shape, too few images to divide, an image that is not finite, ...
+        ValueError: image and labels differ in shape, too few images to divide, an image that is not finite, no object
+            in any image, ...
         FileNotFoundError, OSError: a source file is missing or damaged, or the folder cannot be written. Whatever goes
             wrong, there is no `prepared.json` afterwards, so that nothing takes the folder for prepared data.
     """
@@ -80,6 +81,8 @@ def prepare_image_data(
             rows.append(row)
             pixels = image.astype(np.float64)
             sums.append((pixels.size, pixels.sum(), np.square(pixels).sum()))
+        if not any(row.cells for row in rows):
+            raise ValueError(f"None of the {len(rows)} images has an object, so there is nothing to learn from them.")
         groups, fixed = [row.modality for row in rows], [source.split for source in sources]
         split = _divide(groups, fixed, data, recipe.seed)
     rows = [replace(row, split=name) for row, name in zip(rows, split, strict=True)]
