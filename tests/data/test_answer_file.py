@@ -252,7 +252,7 @@ def test_the_competition_s_ids_are_kept(tmp_path):
         ([LIST[0], LIST[0] | {"id": 2}], r"entry 1 \(id 2\) has the file_name 'x.png', which an image before"),
         ([{"id": 1, "file_name": "a.png"}], "entry 0 has no height, width"),
         ([LIST[0] | {"height": "9"}], "has the height '9'"),
-        ([LIST[0] | {"height": 10**30}], r"has the height 1000+\.\.\.0+, but a whole number from 1 to 2147483647"),
+        ([LIST[0] | {"height": 10**30}], "has the height 1000+, but a whole number from 1 to 2147483647"),
         ([LIST[0] | {"id": None}], "has the id None"),
         ([LIST[0] | {"id": -1}], "has the id -1"),
         ([1, 2], "entry 0 is an int, but an object"),

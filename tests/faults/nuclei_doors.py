@@ -17,7 +17,7 @@ def entries(folder):
 
 def recipe_of(root, layout):
     split = {"train": 0.34, "validation": 0.33, "test": 0.33}
-    data = {"source": "files", "sets": [{"name": str(root), "layout": layout}], "split": split}
+    data = {"source": "files", "sets": [{"name": str(root), "layout": layout, "modality": "nuclei"}], "split": split}
     return load_recipe("4_nuclei_maskrcnn", overrides={"data": data, "training.iterations": 1})
 
 

@@ -96,9 +96,14 @@ def test_new_folders_go_again_with_the_failure(tmp_path):
         with pytest.raises(RuntimeError):
             fail(target)
         assert [path.name for path in tmp_path.rglob("*")] == ["old"]
-    with pytest.raises(RuntimeError), made_folder(tmp_path / "a" / "b") as folder:
-        (folder.parent / "kept.txt").write_text("1")
-        raise RuntimeError
+
+    def fail_with_company(target):
+        with made_folder(target) as folder:
+            (folder.parent / "kept.txt").write_text("1")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_with_company(tmp_path / "a" / "b")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "kept.txt", "old"]
 
 
