@@ -43,19 +43,57 @@ def atomic_path(target: str | Path, *, overwrite: bool = True) -> Iterator[Path]
     # The suffix stays, so that writers which choose the format by it can write to the temporary path.
     temporary = target.with_name(f"{TEMPORARY_MARK}{uuid.uuid4().hex[:8]}-{target.name}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if not temporary.exists():
-            raise FileNotFoundError(f"Nothing was written for {target}.")
-        flush_to_disk(temporary)
-        replace(temporary, target)
-        flush_to_disk(target.parent, recursive=False)
+        with made_folder(target.parent):
+            try:
+                yield temporary
+                if not temporary.exists():
+                    raise FileNotFoundError(f"Nothing was written for {target}.")
+                flush_to_disk(temporary)
+                replace(temporary, target)
+                flush_to_disk(target.parent, recursive=False)
+            except BaseException:
+                _remove(temporary)
+                raise
     except OSError as error:
-        _remove(temporary)
         raise explain_write_error(error, target) from error
+
+
+@contextmanager
+def made_folder(folder: str | Path) -> Iterator[Path]:
+    """Make a folder and those above it; if the block raises, the ones that were made and are empty are removed again.
+
+    Raises:
+        OSError: as the operating system says it.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> root = pathlib.Path(tempfile.mkdtemp())
+        >>> with suppress(ValueError), made_folder(root / "a" / "b") as folder:
+        ...     raise ValueError(folder.is_dir())
+        >>> list(root.iterdir())
+        []
+    """
+    folder = Path(folder)
+    new = _missing(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
     except BaseException:
-        _remove(temporary)
+        _remove_empty(new)
         raise
+
+
+def try_folder(folder: str | Path) -> None:
+    """See whether a folder can be made: make it, and remove again what is new.
+
+    Raises:
+        OSError: as the operating system says it.
+    """
+    new = _missing(Path(folder))
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    finally:
+        _remove_empty(new)
 
 
 def explain_write_error(error: OSError, target: str | Path) -> OSError:
@@ -128,6 +166,16 @@ def replace(temporary: Path, target: Path) -> None:
         shutil.rmtree(aside)
     else:
         os.replace(temporary, target)
+
+
+def _missing(folder: Path) -> list[Path]:
+    return [one for one in (folder, *folder.parents) if not one.exists()]
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for one in folders:
+        with suppress(OSError):
+            one.rmdir()
 
 
 def _remove(path: Path) -> None:

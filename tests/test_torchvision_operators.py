@@ -305,6 +305,31 @@ def test_roi_align_in_chunks_and_in_half_precision(monkeypatch):
     torch.testing.assert_close(roi_align(features, rois, 1.0, 3, 3, 2, True), whole)
 
 
+def test_figures_of_whatever_torchvision_runs():
+    """torchvision's own operators where they load, ours where they do not: the same reference figures."""
+    printed = run(
+        """
+        import emlib, torch
+        from torchvision.ops import batched_nms, nms, roi_align
+        features = torch.arange(64.0).reshape(1, 1, 8, 8)
+        for box, aligned in (((1, 1, 6, 5), True), ((1, 1, 6, 5), False), ((2.5, 3.25, 7.5, 7.75), True)):
+            for sampling in (2, -1):
+                rois = torch.tensor([[0.0, *box]])
+                values = roi_align(features, rois, 2, sampling_ratio=sampling, aligned=aligned).flatten()
+                print([round(value, 4) for value in values.tolist()])
+        boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 7], [0, 0, 10, 6], [50, 50, 60, 60], [51, 51, 61, 61]])
+        scores = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.95])
+        print(nms(boxes, scores, 0.65).tolist(), nms(boxes, scores, 0.5).tolist())
+        print(batched_nms(boxes, scores, torch.tensor([0, 1, 1, 0, 0]), 0.5).tolist())
+        """
+    )
+    *aligned, kept, by_level = printed.splitlines()
+    first, second, third = ([13.75, 16.25, 29.75, 32.25], [18.25, 20.75, 34.25, 36.75], [34.25, 36.75, 52.25, 54.75])
+    assert aligned == [str(figures) for figures in (first, first, second, second, third, third)]
+    # Overlaps: 0.7, 0.6 and 6 / 7 among the first three, 81 / 119 of the last two.
+    assert (kept, by_level) == ("[4, 0, 2] [4, 0]", "[4, 0, 1]")
+
+
 def test_roi_align_refuses_wrong_regions():
     with pytest.raises(RuntimeError, match=r"\(k, 5\)"):
         roi_align(torch.zeros(1, 1, 4, 4), torch.zeros(2, 4), 1.0, 2, 2, 2, True)

@@ -17,7 +17,11 @@ def predict(
         typer.Argument(help="volume: h5, zarr, tif, npy, folder of slices, tile json; or picture, or folder of them"),
     ],
     out: Annotated[
-        Path, typer.Argument(help="prediction to write: .zarr or .h5; of pictures a folder, of a slide .zarr or .tif")
+        Path,
+        typer.Argument(
+            help="prediction to write: .zarr or .h5; of pictures a folder, of a slide .zarr or .tif; "
+            "of test images .json or .zip"
+        ),
     ],
     key: Key = None,
     intensity_range: Annotated[
@@ -30,13 +34,20 @@ def predict(
     formats: Annotated[
         str | None, typer.Option(help="pictures: which files to write, of tif,png,rois,geojson,csv; default: all")
     ] = None,
+    test_ids: Annotated[
+        Path | None, typer.Option(help="test images: the list with their ids (test_img_ids.json), for the answer")
+    ] = None,
     device: Device = "auto",
     overrides: Override = [],  # noqa: B006
 ) -> None:
     """Apply a trained network to a volume of any size, or find the cells of pictures.
 
     An interrupted run on a volume goes on where it stopped. Of pictures, labels, an overlay, ImageJ regions, GeoJSON
-    and a table are written for each; of one image of any size, its labels alone, if OUT is a .zarr or .tif.
+    and a table are written for each; of one image of any size, its labels alone, if OUT is a .zarr or .tif. Of test
+    images, detected objects are written as a competition's answer, if OUT is a .json or .zip.
+
+    Examples: emlib predict runs/train pictures results; emlib predict runs/train slide.tif labels.zarr;
+    emlib predict runs/train test answer.zip --test-ids test_img_ids.json.
     """
     from emlib.recipe import ImageRecipe
     from emlib.reproduction.stage import resolve_device
@@ -48,20 +59,26 @@ def predict(
     device = resolve_device(device)
     recipe = load_recipe_of(checkpoint, overrides=overrides)
     if isinstance(recipe, ImageRecipe):
-        from emlib.cli.images import predict_images, predict_slide
+        from emlib.cli.images import ANSWER_SUFFIXES, LABEL_SUFFIXES, predict_answer, predict_images, predict_slide
 
         if key is not None or intensity_range is not None:
             raise ValueError("--key and --intensity-range are for volumes, but this network is one of images.")
-        if out.suffix.lower() in (".zarr", ".tif", ".tiff"):
+        suffix = out.suffix.lower()
+        if test_ids is not None and suffix not in ANSWER_SUFFIXES:
+            raise ValueError(f"--test-ids is for an answer, but {out} is neither .json nor .zip.")
+        if suffix in (*LABEL_SUFFIXES, *ANSWER_SUFFIXES):
             if formats is not None:
-                raise ValueError(f"--formats is for a folder of results, but {out} takes labels alone.")
+                raise ValueError(f"--formats is for a folder of results, but {out} is one file.")
+            if suffix in ANSWER_SUFFIXES:
+                predict_answer([checkpoint, *also], recipe, image, out, test_ids=test_ids, device=device)
+                return
             predict_slide([checkpoint, *also], recipe, image, out, device=device)
             return
         chosen = "tif,png,rois,geojson,csv" if formats is None else formats
         predict_images([checkpoint, *also], recipe, image, out, formats=chosen, device=device)
         return
-    if also or formats is not None:
-        raise ValueError("--also and --formats are for pictures, but this network is one of volumes.")
+    if also or formats is not None or test_ids is not None:
+        raise ValueError("--also, --formats and --test-ids are for pictures, but this network is one of volumes.")
     model, volume = with_prior(load_model(checkpoint, device=device), recipe), open_volume(image, key)
     predict_from_recipe(model, volume, recipe, out=out, device=device, intensity_range=intensity_range)
     print(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -113,7 +114,13 @@ def _dsb2018(root: Path) -> Iterator[Entry]:
 
 
 def _labels_of(folder: NucleiFolder) -> np.ndarray:
-    return read_nuclei_labels(folder).labels
+    found = read_nuclei_labels(folder)
+    if found.overlap:
+        warnings.warn(
+            f"The masks of {folder.name} overlap in {found.overlap} pixels, of which a label image shows the smaller "
+            "nucleus only."
+        )
+    return found.labels
 
 
 def _usiigaci(root: Path) -> Iterator[Entry]:

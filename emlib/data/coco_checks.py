@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Container, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ IMAGE_KEYS = ("id", "file_name", "height", "width")
 ANNOTATION_KEYS = ("id", "image_id", "category_id", "segmentation", "area", "bbox", "iscrowd")
 # Boxes of polygons are rounded by some programs.
 BOX_TOLERANCE = 1.0
+LONGEST_SIDE = 2**31 - 1
 
 
 def check_coco(content: Any, where: str | Path, *, need_annotations: bool = True) -> None:
@@ -63,7 +65,7 @@ def check_images(images: Any, entry: str) -> None:
         >>> check_images([{"id": 1, "file_name": "a.png", "height": 0, "width": 9}], "entry {}")
         Traceback (most recent call last):
         ...
-        ValueError: entry 0 (id 1) has the height 0, but a whole number from 1 was expected.
+        ValueError: entry 0 (id 1) has the height 0, but a whole number from 1 to 2147483647 was expected.
     """
     _checked_ids(images, entry, IMAGE_KEYS)
     if not images:
@@ -72,8 +74,9 @@ def check_images(images: Any, entry: str) -> None:
     for number, image in enumerate(images):
         said = f"{entry.format(number)} (id {image['id']})"
         for side in ("height", "width"):
-            if not is_whole(image[side]) or image[side] < 1:
-                raise ValueError(f"{said} has the {side} {image[side]!r}, but a whole number from 1 was expected.")
+            if not is_whole(image[side]) or not 1 <= image[side] <= LONGEST_SIDE:
+                expected = f"a whole number from 1 to {LONGEST_SIDE} was expected"
+                raise ValueError(f"{said} has the {side} {reprlib.repr(image[side])}, but {expected}.")
         name = image["file_name"]
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"{said} has the file_name {name!r}, but a name was expected.")
@@ -94,7 +97,9 @@ def check_box(box: Any, said: str) -> list[float]:
     """
     numbers = list(box) if isinstance(box, Sequence | np.ndarray) else []
     if len(numbers) != 4 or not all(is_number(one) for one in numbers):
-        raise ValueError(f"{said} has the bbox {box!r}, but four finite numbers [x, y, width, height] were expected.")
+        raise ValueError(
+            f"{said} has the bbox {reprlib.repr(box)}, but four finite numbers [x, y, width, height] were expected."
+        )
     numbers = [float(one) for one in numbers]
     if min(numbers[2:]) <= 0:
         raise ValueError(f"{said} has the bbox {numbers}, but a width and height above 0 were expected.")
@@ -115,7 +120,9 @@ def check_size(segmentation: Any, said: str) -> list[int]:
         raise ValueError(f"{said} has a segmentation that is no {{'size': [height, width], 'counts': run lengths}}.")
     size = list(segmentation["size"]) if isinstance(segmentation["size"], Sequence | np.ndarray) else []
     if len(size) != 2 or not all(is_whole(side) and side > 0 for side in size):
-        raise ValueError(f"{said} has the size {segmentation['size']!r}, but [height, width] in pixels was expected.")
+        raise ValueError(
+            f"{said} has the size {reprlib.repr(segmentation['size'])}, but [height, width] in pixels was expected."
+        )
     return [int(side) for side in size]
 
 
@@ -126,37 +133,76 @@ def is_whole(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite real number (numpy's too) and no bool."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond the largest float
+        return False
+
+
+def check_references(annotations: Any, known: Mapping[str, Container[int]], entry: str) -> None:
+    """Check what a list of annotations must have to be drawn: image_id, segmentation, and ids that the file lists.
+
+    Args:
+        annotations: the list.
+        known: "image_id" and, if they are to be checked where they are given, "category_id" -> the ids that there are.
+        entry: how the sentence of an error begins; {} becomes the place in the list.
+
+    Raises:
+        ValueError: no list of objects, a key is missing, an id occurs twice or is unknown, or an iscrowd that is not 0
+            or 1.
+
+    Example:
+        >>> check_references([{"image_id": 3, "segmentation": []}], {"image_id": {1, 2}}, "entry {}")
+        Traceback (most recent call last):
+        ...
+        ValueError: entry 0 has the image_id 3, which the file does not list.
+    """
+    _check_keys(annotations, entry, ("image_id", "segmentation"))
+    if any("id" in one for one in annotations):
+        _checked_ids(annotations, entry, ("id",))
+    for number, one in enumerate(annotations):
+        said = entry.format(number) + (f" (id {one['id']})" if "id" in one else "")
+        for key, ids in known.items():
+            if key in one and (not is_whole(one[key]) or one[key] not in ids):
+                raise ValueError(f"{said} has the {key} {reprlib.repr(one[key])}, which the file does not list.")
+        if one.get("iscrowd", 0) not in (0, 1):
+            raise ValueError(f"{said} has the iscrowd {reprlib.repr(one['iscrowd'])}, but 0 or 1 was expected.")
+
+
+def _check_keys(records: Any, entry: str, keys: Sequence[str]) -> None:
+    """That this is a list of objects that all have these keys."""
+    if not isinstance(records, list | tuple):
+        raise ValueError(f"{entry.format(0)} was expected, but there is {type(records).__name__} in place of a list.")
+    for number, record in enumerate(records):
+        if not isinstance(record, dict):
+            kind = type(record).__name__
+            raise ValueError(
+                f"{entry.format(number)} is {'an' if kind == 'int' else 'a'} {kind}, but an object was expected."
+            )
+        missing = [key for key in keys if key not in record]
+        if missing:
+            raise ValueError(f"{entry.format(number)} has no {', '.join(missing)}.")
 
 
 def _checked_ids(records: Any, entry: str, keys: Sequence[str]) -> set[int]:
     """The ids of a list of objects that all have these keys; no id occurs twice."""
-    if not isinstance(records, list | tuple):
-        raise ValueError(f"{entry.format(0)} was expected, but there is {type(records).__name__} in place of a list.")
+    _check_keys(records, entry, keys)
     ids: set[int] = set()
     for number, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise ValueError(f"{entry.format(number)} is a {type(record).__name__}, but an object was expected.")
-        missing = [key for key in keys if key not in record]
-        if missing:
-            raise ValueError(f"{entry.format(number)} has no {', '.join(missing)}.")
-        if not is_whole(record["id"]) or record["id"] < 0:
-            raise ValueError(f"{entry.format(number)} has the id {record['id']!r}, but a whole number was expected.")
-        if record["id"] in ids:
-            raise ValueError(f"{entry.format(number)} has the id {record['id']}, which an entry before it has.")
-        ids.add(record["id"])
+        one = record["id"]
+        if not is_whole(one) or one < 0:
+            raise ValueError(f"{entry.format(number)} has the id {reprlib.repr(one)}, but a whole number was expected.")
+        if one in ids:
+            raise ValueError(f"{entry.format(number)} has the id {one}, which an entry before it has.")
+        ids.add(one)
     return ids
 
 
 def _check_annotations(annotations: Any, images: dict[int, Any], categories: set[int], entry: str) -> None:
-    _checked_ids(annotations, entry, ANNOTATION_KEYS)
+    _check_keys(annotations, entry, ANNOTATION_KEYS)
+    check_references(annotations, {"image_id": images, "category_id": categories}, entry)
     said = [f"{entry.format(number)} (id {one['id']})" for number, one in enumerate(annotations)]
     for begin, one in zip(said, annotations, strict=True):
-        for key, known in (("image_id", images), ("category_id", categories)):
-            if not is_whole(one[key]) or one[key] not in known:
-                raise ValueError(f"{begin} has the {key} {one[key]!r}, which the file does not list.")
-        if one["iscrowd"] not in (0, 1):
-            raise ValueError(f"{begin} has the iscrowd {one['iscrowd']!r}, but 0 or 1 was expected.")
         if not is_number(one["area"]) or one["area"] <= 0:
             raise ValueError(f"{begin} has the area {one['area']!r}, but a number of pixels above 0 was expected.")
         x, y, width, height = check_box(one["bbox"], begin)

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from emlib.data.coco_objects import count_overlap, describe_objects
 from emlib.data.image_files import read_image
 from emlib.data.nuclei_folders import NucleiFolder, find_nuclei_folders, read_nuclei_masks
-from emlib.formats.png_parts import check_png
 from emlib.progress import progress as show_progress
 from emlib.run_lengths import counts_of_mask, runs_of_labels, runs_of_segmentations
 
@@ -127,7 +126,6 @@ def coco_from_folders(
 
     def described() -> Iterable[Described]:
         for folder in show_progress(folders, label="reading masks", unit="image", show=progress):
-            check_png(folder.image)
             read_image(folder.image)
             base = folder.image.parents[2] if relative_to is None else Path(relative_to)
             name = Path(os.path.relpath(folder.image.resolve(), base.resolve())).as_posix()

@@ -12,6 +12,7 @@ import numpy as np
 
 from emlib.data.png_samples import is_deep_colour, read_deep_colour
 from emlib.formats.pictures import open_pillow
+from emlib.formats.png_parts import check_png
 from emlib.formats.tiff import count_pages
 
 DAMAGE = (OSError, ValueError, SyntaxError, RuntimeError, KeyError, IndexError, TypeError, EOFError, AttributeError,
@@ -53,6 +54,7 @@ def decode_picture(path: Path, *, ids: bool = False) -> Pixels:
     head = _head(path)
     if head[:4] in TIFF_MARKS:
         return _decode_tiff(path, ids)
+    check_png(path)
     if is_deep_colour(head):
         deep = read_deep_colour(path)
         colours = deep[..., :3] if deep.shape[2] >= 3 else deep[..., 0]

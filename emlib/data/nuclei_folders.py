@@ -12,7 +12,6 @@ from emlib.data.coco_masks import paint_objects
 from emlib.data.coco_objects import count_overlap
 from emlib.data.image_decoding import decode_picture
 from emlib.data.image_files import IMAGE_SUFFIXES, image_size
-from emlib.formats.png_parts import check_png
 from emlib.run_lengths import counts_of_mask, runs_of_segmentations
 
 COPY_MARK = "-checkpoint"
@@ -33,7 +32,7 @@ def find_nuclei_folders(root: str | Path, *, need_masks: bool = True) -> list[Nu
         NucleiFolder, at least one, sorted by id; nothing is decoded yet. Masks are sorted by file name.
 
     Raises:
-        FileNotFoundError: no such folder.
+        FileNotFoundError: no such folder, or a link in it that leads nowhere.
         ValueError: no image in it, an id with no or several pictures, or without a mask.
 
     Example:
@@ -85,7 +84,6 @@ def read_nuclei_masks(folder: NucleiFolder) -> Iterator[np.ndarray]:
     """
     shape = image_size(folder.image)
     for file in folder.masks:
-        check_png(file)
         values = decode_picture(file).values
         values = values[..., :3].max(axis=-1) if values.ndim == 3 else values
         if values.shape != shape:
@@ -135,14 +133,24 @@ def read_nuclei_labels(folder: NucleiFolder) -> NucleiLabels:
 
 
 def _visible(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return [path for path in _entries(folder) if path.is_dir()]
 
 
 def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    return sorted(path for path in files if not path.name.startswith(".") and not path.stem.endswith(COPY_MARK))
+    files = (path for path in _entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    return sorted(path for path in files if not path.stem.endswith(COPY_MARK))
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """What is not hidden. A link that leads nowhere is neither file nor folder: a nucleus would be missing silently."""
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_symlink() and not path.exists():
+            raise FileNotFoundError(f"{path} is a link to {path.readlink()}, which is not there.")
+        yield path
 
 
 def _has_images(folder: Path) -> bool:

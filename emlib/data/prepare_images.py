@@ -14,7 +14,7 @@ from pathlib import Path
 import fastremap
 import numpy as np
 
-from emlib.atomic import atomic_path, explain_write_error, write_text
+from emlib.atomic import atomic_path, explain_write_error, made_folder, write_text
 from emlib.data.image_normalization import normalize_percentiles
 from emlib.data.image_sources import ImageSource, describe_look, find_images
 from emlib.data.image_split import SPLITS, folds_by_group, split_by_group
@@ -48,7 +48,8 @@ def prepare_image_data(
 
     Raises:
         TypeError: a recipe of volumes; labels that are not whole numbers.
-        ValueError: image and labels differ in shape, too few images to divide, an image that is not finite, ...
+        ValueError: image and labels differ in shape, too few images to divide, an image that is not finite, no object
+            in any image, ...
         FileNotFoundError, OSError: a source file is missing or damaged, or the folder cannot be written. Whatever goes
             wrong, there is no `prepared.json` afterwards, so that nothing takes the folder for prepared data.
     """
@@ -59,13 +60,13 @@ def prepare_image_data(
     repeated = [name for name, times in Counter(source.name for source in sources).items() if times > 1]
     if repeated:
         raise ValueError(f"data.sets names the image {repeated[0]} twice.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / DESCRIPTION).unlink(missing_ok=True)
-    except OSError as error:
-        raise explain_write_error(error, folder) from error
     rows, sums = [], []
     with ExitStack() as stack:
+        try:
+            stack.enter_context(made_folder(folder))
+            (folder / DESCRIPTION).unlink(missing_ok=True)
+        except OSError as error:
+            raise explain_write_error(error, folder) from error
         names = (IMAGES, LABELS, *((SHUFFLED,) if data.shuffle_labels else ()))
         folders = {name: stack.enter_context(atomic_path(folder / name)) for name in names}
         for path in folders.values():
@@ -80,6 +81,8 @@ def prepare_image_data(
             rows.append(row)
             pixels = image.astype(np.float64)
             sums.append((pixels.size, pixels.sum(), np.square(pixels).sum()))
+        if not any(row.cells for row in rows):
+            raise ValueError(f"None of the {len(rows)} images has an object, so there is nothing to learn from them.")
         groups, fixed = [row.modality for row in rows], [source.split for source in sources]
         split = _divide(groups, fixed, data, recipe.seed)
     rows = [replace(row, split=name) for row, name in zip(rows, split, strict=True)]

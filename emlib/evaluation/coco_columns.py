@@ -28,9 +28,12 @@ def load_json(source: Any, name: str) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{name} is the path {path}, but there is no such file.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} ({name}) is not valid JSON ({error}).") from error
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError:
+        raise ValueError(f"{path} ({name}) is not valid JSON (it is nested too deeply).") from None
+    except ValueError as error:
+        hint = "; it is an archive, unpack it first" if path.suffix.lower() == ".zip" else ""
+        raise ValueError(f"{path} ({name}) is not valid JSON ({str(error).rstrip('.')}){hint}.") from error
 
 
 def check_entries(entries: Any, name: str) -> list[dict[str, Any]]:

@@ -39,7 +39,11 @@ def png_parts(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     place = len(SIGNATURE)
     kind = b""
     while kind != b"IEND":
+        if len(data) < place + 12:
+            raise struct.error(f"it breaks off after {len(data)} bytes")
         length, kind = struct.unpack_from(">I4s", view, place)
+        if len(data) < place + 12 + length:
+            raise struct.error(f"it breaks off after {len(data)} bytes, but should have at least {place + 12 + length}")
         body = view[place + 8 : place + 8 + length]
         (checksum,) = struct.unpack_from(">I", view, place + 8 + length)
         if zlib.crc32(body, zlib.crc32(kind)) != checksum:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,6 +91,8 @@ def _checked_counts(segmentation: dict[str, Any], shape: tuple[int, int]) -> tup
         if key not in segmentation:
             raise ValueError(f"its run lengths have no {key!r}.")
     size, counts = segmentation["size"], segmentation["counts"]
+    if not isinstance(size, list | tuple | np.ndarray):
+        raise ValueError(f"its size is {reprlib.repr(size)}, but [height, width] was expected.")
     if tuple(size) != shape:
         raise ValueError(f"its size is {tuple(size)}, but the picture has {shape} (y, x).")
     if isinstance(counts, str | bytes):
@@ -102,7 +105,10 @@ def _checked_polygons(segmentation: Any) -> list[np.ndarray]:
         raise ValueError("polygons or run lengths were expected.")
     if not isinstance(segmentation[0], list | tuple | np.ndarray):
         segmentation = [segmentation]
-    polygons = [np.asarray(polygon, dtype=np.float64) for polygon in segmentation]
+    try:
+        polygons = [np.asarray(polygon, dtype=np.float64) for polygon in segmentation]
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError("a polygon needs at least three points x, y as one list of finite numbers.") from None
     for polygon in polygons:
         if polygon.ndim != 1 or polygon.size < 6 or polygon.size % 2:
             raise ValueError("a polygon needs at least three points x, y as one list of finite numbers.")

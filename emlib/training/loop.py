@@ -141,6 +141,7 @@ def train(
         evaluate = own_evaluation(recipe, data)
     table = pictures = None
     if fabric.is_global_zero:
+        out_dir.mkdir(parents=True, exist_ok=True)
         table = TrainingTable(out_dir / "training.csv", names[1:], until=state.iteration)
         pictures = Pictures(out_dir, start=state.iteration, pairs=task.pairs)
     description = describe(recipe, options, task.channel_names, samples.voxel_size, network)

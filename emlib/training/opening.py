@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from emlib.atomic import explain_write_error
+from emlib.atomic import explain_write_error, try_folder
 from emlib.inference.windows import check_divisible
 from emlib.models.mask_rcnn import MaskRCNN
 from emlib.recipe import ImageRecipe, InstanceRecipe, Recipe
@@ -118,7 +118,9 @@ def _refuse_fresh_and_frozen(recipe: InstanceRecipe, network: nn.Module) -> None
 
 
 def open_folder(out_dir: Path, recipe: Recipe, resume: bool, say: Callable[[str], None]) -> Path | None:
-    """Make the output folder, clear away what a killed run left, and find the checkpoint to go on from.
+    """See that the output folder can be made, clear away what a killed run left, and find the checkpoint to go on from.
+
+    A new folder is made when there is something to write, so that a mistake in the data leaves none.
 
     Args:
         out_dir: the training's folder.
@@ -131,7 +133,9 @@ def open_folder(out_dir: Path, recipe: Recipe, resume: bool, say: Callable[[str]
         ValueError: it holds a training with another recipe.
     """
     try:
-        out_dir.mkdir(parents=True, exist_ok=True)
+        if not out_dir.is_dir():
+            try_folder(out_dir)
+            return None
         checkpoints.remove_leftovers(out_dir)
         if not resume:
             _start_over(out_dir)

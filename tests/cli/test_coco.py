@@ -27,7 +27,9 @@ def nuclei(tmp_path):
 def test_train_and_test(nuclei, tmp_path):
     root, made = nuclei
     out, ids = tmp_path / "out", root / "test_img_ids.json"
-    lines = said("data", "coco", root / "train", "--out", out, "--test-ids", ids).splitlines()
+    lines = said(
+        "data", "coco", root / "train", "--out", out, "--test-ids", ids, "--test-images", root / "test"
+    ).splitlines()
     counts = [int(one.labels.max()) for one in made[:3]]
     expected = f"3 images, {sum(counts)} nuclei ({min(counts)} to {max(counts)} an image)"
     assert lines == [f"{out / 'train.json'}: {expected}", f"{out / 'test.json'}: 1 images"]
@@ -59,6 +61,11 @@ def test_mistakes_are_one_line_and_write_nothing(nuclei, tmp_path):
     assert "There is no file" in refused(*command, "--test-ids", root / "none.json")
     ids.write_text(json.dumps([{"id": 1}]))
     assert "entry 0 has no file_name, height, width" in refused(*command, "--test-ids", ids)
+    ids.write_text(json.dumps([{"id": 1, "file_name": "nuclei_00003.png", "height": 7, "width": 8}]))
+    with_images = (*command, "--test-ids", ids, "--test-images")
+    assert "says that" in refused(*with_images, root / "test")
+    assert "lists nuclei_00003.png, which is not in" in refused(*with_images, root / "train")
+    assert "which --test-ids would give" in refused(*command, "--test-images", root / "test")
     mask = root / "train" / "nuclei_00002" / "masks" / "mask_0001.png"
     mask.write_bytes(mask.read_bytes()[:50])
     line = refused(*command)

@@ -28,6 +28,8 @@ WRONG = {
     "volume": (("predict", "{run}", "im.h5", "{tmp}/p.zarr"), "There is no file or folder im.h5"),
     "key": (("predict", "{run}", "{image}", "{tmp}/p.h5", "--key", "invertd"), "did you mean 'inverted'?"),
     "prediction name": (("predict", "{run}", "{image}", "{tmp}/p.tif"), "p.tif", ".zarr, .h5, .hdf5"),
+    "answer of a volume": (("predict", "{run}", "{image}", "{tmp}/answer.json"), "answer.json", ".zarr, .h5, .hdf5"),
+    "ids of a volume": (("predict", "{run}", "{image}", "{tmp}/p.h5", "--test-ids", "a.json"), "--test-ids are for"),
     "inference key": (("predict", "{run}", "{image}", "{tmp}/p.h5", "-s", "inference.overlp=0"), "inference.overlap"),
     "prediction": (("segment", "none.zarr", "{tmp}/l.zarr"), "There is no file or folder none.zarr"),
     "method": (("segment", "{made}", "{tmp}/l.zarr", "--method", "watershd"), "There is no method 'watershd'"),

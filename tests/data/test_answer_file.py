@@ -138,6 +138,10 @@ BROKEN = {
     "detection 1 has the score 1.5": at(1, score=1.5),
     "detection 1 has the score nan|it holds NaN": at(1, score=float("nan")),
     "detection 1 has the score None": at(1, score=None),
+    "detection 1 has the score -0.1": at(1, score=-0.1),
+    "detection 1 has the score 1000": at(1, score=10**400),
+    "detection 1 has the bbox .* four finite": at(1, bbox=[1, 2, 3, 10**400]),
+    "detection 1 has the bbox .*-3.0.* above 0": at(1, bbox=[1, 2, -3, 4]),
     "detection 1 has the bbox .* above 0": at(1, bbox=[1, 2, 3, 0]),
     "detection 1 has the bbox .* four finite|it holds Infinity": at(1, bbox=[1, 2, 3, float("inf")]),
     "detection 1 has a segmentation that is no": at(1, segmentation=[[0, 0, 5, 0, 5, 5]]),
@@ -248,7 +252,11 @@ def test_the_competition_s_ids_are_kept(tmp_path):
         ([LIST[0], LIST[0] | {"id": 2}], r"entry 1 \(id 2\) has the file_name 'x.png', which an image before"),
         ([{"id": 1, "file_name": "a.png"}], "entry 0 has no height, width"),
         ([LIST[0] | {"height": "9"}], "has the height '9'"),
+        ([LIST[0] | {"height": 10**30}], "has the height 1000+, but a whole number from 1 to 2147483647"),
         ([LIST[0] | {"id": None}], "has the id None"),
+        ([LIST[0] | {"id": -1}], "has the id -1"),
+        ([1, 2], "entry 0 is an int, but an object"),
+        (None, "holds a NoneType, but a list"),
     ],
 )
 def test_lists_that_are_none(tmp_path, content, match):

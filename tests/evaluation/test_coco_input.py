@@ -1,6 +1,7 @@
 """Bad truth and bad results: one sentence that names the entry. And label images as truth and results."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -75,6 +76,8 @@ def test_the_good_case():
         result(1, "bbox", to=[0, 0, NAN, 2], match=r"results\[1\] has bbox"),
         result(0, "segmentation", to=GONE, match=r"results\[0\] has no 'segmentation'"),
         result(1, "segmentation", to={"size": [9, 8], "counts": "08P2"}, match=r"results\[1\].*\(9, 8\).*\(8, 9\)"),
+        result(1, "segmentation", "size", to=None, match=r"results\[1\].*its size is None"),
+        result(0, "segmentation", to=[["a"] * 6], match=r"results\[0\].*three points"),
         result(1, "segmentation", "counts", to="08", match=r"results\[1\].*add up to 8, but the picture has 72"),
         result(1, "segmentation", "counts", to="08\u00ff", match=r"results\[1\].*character"),
         result(1, "segmentation", "counts", to=[72.5], match=r"results\[1\].*whole numbers"),
@@ -134,6 +137,14 @@ def test_files_that_are_missing_or_no_json(tmp_path):
     (tmp_path / "answer.json").write_text("[{")
     with pytest.raises(ValueError, match=r"answer\.json \(results\) is not valid JSON"):
         coco_evaluate(TRUTH, tmp_path / "answer.json")
+    (tmp_path / "answer.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"answer\.json \(results\) is not valid JSON \(it is nested too deeply\)\.$"):
+        coco_evaluate(TRUTH, tmp_path / "answer.json")
+    (tmp_path / "answer.zip").write_bytes(b"PK\x03\x04\xff")
+    with pytest.raises(ValueError, match=r"answer\.zip \(results\) is not valid JSON .*; it is an archive"):
+        coco_evaluate(TRUTH, tmp_path / "answer.zip")
+    (tmp_path / "answer.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(RESULTS).encode())
+    assert coco_evaluate(TRUTH, tmp_path / "answer.json")["AP"] == pytest.approx(1)
 
 
 def test_label_images():

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from emlib.atomic import atomic_path, write_text
+from emlib.atomic import atomic_path, made_folder, try_folder, write_text
 
 
 def full_disk(*arguments, **options):
@@ -83,3 +83,37 @@ def test_kill_in_the_middle_leaves_the_old_file(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait(timeout=10)
     assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_new_folders_go_again_with_the_failure(tmp_path):
+    (tmp_path / "old").mkdir()
+
+    def fail(target):
+        with atomic_path(target):
+            raise RuntimeError
+
+    for target in (tmp_path / "a" / "b" / "c.txt", tmp_path / "old" / "c.txt", tmp_path / "old" / "d" / "c.txt"):
+        with pytest.raises(RuntimeError):
+            fail(target)
+        assert [path.name for path in tmp_path.rglob("*")] == ["old"]
+
+    def fail_with_company(target):
+        with made_folder(target) as folder:
+            (folder.parent / "kept.txt").write_text("1")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_with_company(tmp_path / "a" / "b")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "kept.txt", "old"]
+
+
+def test_trying_a_folder_leaves_nothing(tmp_path):
+    try_folder(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("1")
+    for below in ("file", "file/b"):
+        with pytest.raises(OSError, match="file"):
+            try_folder(tmp_path / below)
+    (tmp_path / "there").mkdir()
+    try_folder(tmp_path / "there")
+    assert (tmp_path / "there").is_dir()
