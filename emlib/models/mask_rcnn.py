@@ -13,7 +13,7 @@ from torch import nn
 from emlib.models.layer_style import check_word
 from emlib.models.mask_rcnn_anchors import PyramidAnchors
 from emlib.models.mask_rcnn_backbones import ARCHITECTURES, NORMS, STRIDES, build_backbone, torchvision
-from emlib.models.mask_rcnn_images import IMAGENET_MEAN, IMAGENET_STD, check_images, prepare_images
+from emlib.models.mask_rcnn_images import IMAGENET_MEAN, IMAGENET_STD, ImageBatch, check_images, prepare_images
 from emlib.models.mask_rcnn_limits import LimitsReached, choose_limits
 from emlib.models.mask_rcnn_rules import RULES
 from emlib.models.mask_rcnn_targets import check_targets
@@ -58,6 +58,8 @@ class MaskRCNN(nn.Module):
         score_threshold: detections of this score or less are dropped.
         nms_threshold: detections that overlap a better one more than this are dropped.
         proposal_nms_threshold: likewise for the candidates of a level.
+        proposal_score_threshold: proposals of this objectness or less are dropped in testing; their number then follows
+            from the image, and `proposals_after_nms` is a bound.
         short_side: pixels to which the shorter side of an image is brought; several: one is drawn for each image when
             there are targets in training. None: images keep their size.
         long_side: where the longer side would become longer than this, it gets this length; None: it may.
@@ -91,6 +93,7 @@ class MaskRCNN(nn.Module):
     """
 
     min_divisor = (1, 1)  # batches are padded to multiples of 32 inside
+    tile_grid = 32  # the coarsest map that is calculated has a point here; that of stride 64 repeats every second one
 
     def __init__(
         self,
@@ -108,6 +111,7 @@ class MaskRCNN(nn.Module):
         score_threshold: float = 0.05,
         nms_threshold: float = 0.5,
         proposal_nms_threshold: float = 0.7,
+        proposal_score_threshold: float = 0.0,
         short_side: int | Sequence[int] | None = 1200,
         long_side: int | None = 1500,
         test_short_side: int | None = None,
@@ -139,6 +143,7 @@ class MaskRCNN(nn.Module):
             "score_threshold": score_threshold,
             "nms_threshold": nms_threshold,
             "proposal_nms_threshold": proposal_nms_threshold,
+            "proposal_score_threshold": proposal_score_threshold,
         }
         for key, value in shares.items():
             if not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -171,6 +176,7 @@ class MaskRCNN(nn.Module):
             after_nms=limits["after_nms"],
             nms_threshold=proposal_nms_threshold,
             rules=self.rules,
+            score_threshold=proposal_score_threshold,
         )
         self.roi_heads = RegionHeads(
             width,
@@ -219,14 +225,7 @@ class MaskRCNN(nn.Module):
         if targets is not None:
             check_targets(self.name, targets, [tuple(image.shape[1:]) for image in images], self.out_channels)
             self._refuse_fresh()
-        batch = prepare_images(
-            images,
-            mean=self.image_mean,
-            std=self.image_std,
-            short_sides=self.short_sides if self.training else self.test_short_sides,
-            long_side=self.long_side,
-            smooth_shrinking=self.rules.smooth_shrinking,
-        )
+        batch = self.prepare(images)
         features = self.backbone(batch.tensors)
         truth = None
         if targets is not None:
@@ -239,6 +238,17 @@ class MaskRCNN(nn.Module):
         for number, one in enumerate(found):
             one["boxes"] = batch.to_image(number, one["boxes"])
         return found
+
+    def prepare(self, images: list[torch.Tensor]) -> ImageBatch:
+        """Images as the backbone takes them."""
+        return prepare_images(
+            images,
+            mean=self.image_mean,
+            std=self.image_std,
+            short_sides=self.short_sides if self.training else self.test_short_sides,
+            long_side=self.long_side,
+            smooth_shrinking=self.rules.smooth_shrinking,
+        )
 
     def follow_objects(self, objects_per_image: int) -> None:
         """Change the limits that were left to the data: as if built with this `objects_per_image`.

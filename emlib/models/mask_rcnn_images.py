@@ -10,6 +10,8 @@ from torch.nn import functional
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LEAST, MOST = -1.0, 2.0
+# Batches are padded to multiples of this: as often as four stages and a stem halve the size.
+PADDED = 32
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,17 @@ class ImageBatch:
     def to_image(self, number: int, boxes: torch.Tensor) -> torch.Tensor:
         """Boxes of the resized image, in pixels of the original one."""
         return boxes / self._factors(number, boxes)
+
+    @classmethod
+    def together(cls, batches: Sequence[ImageBatch]) -> ImageBatch:
+        """The images of several batches as one."""
+        height, width = (max(one.tensors.shape[axis] for one in batches) for axis in (2, 3))
+        padded = [
+            functional.pad(one.tensors, (0, width - one.tensors.shape[3], 0, height - one.tensors.shape[2]))
+            for one in batches
+        ]
+        sizes, scales = (sum((getattr(one, name) for one in batches), ()) for name in ("sizes", "scales"))
+        return cls(torch.cat(padded), sizes, scales)
 
     def _factors(self, number: int, like: torch.Tensor) -> torch.Tensor:
         y, x = self.scales[number]
@@ -94,7 +107,7 @@ def prepare_images(
     short_sides: Sequence[int] = (),
     long_side: int | None = None,
     smooth_shrinking: bool = True,
-    divisor: int = 32,
+    divisor: int = PADDED,
 ) -> ImageBatch:
     """Standardise, resize and pad images.
 

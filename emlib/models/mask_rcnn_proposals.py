@@ -36,6 +36,7 @@ class ProposalNetwork(RegionProposalNetwork):
         before_nms, after_nms: candidates a level, proposals an image, each for training and for testing.
         nms_threshold: intersection over union above which the lower-scored candidate of a level is dropped.
         rules: see `DetectionRules`.
+        score_threshold: proposals of this objectness or less are dropped in testing.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class ProposalNetwork(RegionProposalNetwork):
         after_nms: tuple[int, int],
         nms_threshold: float,
         rules: DetectionRules,
+        score_threshold: float = 0.0,
     ) -> None:
         super().__init__(
             anchors,
@@ -59,6 +61,7 @@ class ProposalNetwork(RegionProposalNetwork):
             dict(zip(("training", "testing"), before_nms, strict=True)),
             dict(zip(("training", "testing"), after_nms, strict=True)),
             nms_threshold,
+            score_threshold,
         )
         self.anchor_batch, self.rules = anchor_batch, rules
 
@@ -131,13 +134,16 @@ class ProposalNetwork(RegionProposalNetwork):
         scores = logits[place]
         boxes = clip_boxes_to_image(boxes, size)
         finite = torch.isfinite(boxes).all(1) & torch.isfinite(scores)
+        if mode == "testing" and self.score_thresh:
+            finite &= torch.sigmoid(scores) > self.score_thresh
         boxes, scores, level = boxes[finite], scores[finite], level[finite]
         large = remove_small_boxes(boxes, SMALLEST)
         boxes, scores, level = boxes[large], scores[large], level[large]
         keep = suppress(boxes, scores, level, self.nms_thresh)
         dropped = scores[keep[self._post_nms_top_n[mode] :]]
         keep = keep[: self._post_nms_top_n[mode]]
-        reached = LimitsReached(before_nms=int(cut > 0), after_nms=int((dropped > _logit(POSSIBLE)).any()))
+        possible, likely = (int((dropped > _logit(share)).any()) for share in (POSSIBLE, LIKELY))
+        reached = LimitsReached(before_nms=int(cut > 0), after_nms=possible, likely=likely)
         return boxes[keep], reached
 
     def _losses(

@@ -258,7 +258,8 @@ def test_networks_that_resize_need_a_scale_for_tiles():
     handle = network.backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].shape[2:]))
     found = predict_instances(network, image, window=64, scale=1.5, **QUIET)
     handle.remove()
-    assert seen == [(96, 96)] * 2
+    # Once for the statistics of both tiles, then for each.
+    assert seen == [(96, 96)] * 3
     assert found.boxes[:, 2].max(initial=0) <= 80
     assert (network.test_short_sides, network.long_side) == ((96,), 200)
     with pytest.raises(TypeError, match="PerfectDetector does not"):
@@ -281,6 +282,8 @@ def test_networks_that_resize_need_a_scale_for_tiles():
         ({"score_threshold": 50}, ValueError, "score_threshold is 50"),
         ({"merge_threshold": 0}, ValueError, "merge_threshold is 0"),
         ({"nms_threshold": 2}, ValueError, "nms_threshold is 2"),
+        ({"proposal_threshold": -1}, ValueError, "proposal_threshold is -1"),
+        ({"proposal_threshold": 0.5}, TypeError, "proposal_threshold is for a Mask R-CNN; PerfectDetector is none"),
         ({"nms_threshold": 0.5}, TypeError, "nms_threshold is for a Mask R-CNN; PerfectDetector is none"),
         ({"mask_threshold": float("nan")}, ValueError, "mask_threshold is nan"),
         ({"batch_size": 0}, ValueError, "batch_size must be"),

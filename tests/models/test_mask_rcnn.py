@@ -163,7 +163,7 @@ def test_what_a_limit_cuts_off_is_counted(learned, scenes):
     detect(network, [image])
     network.rpn._pre_nms_top_n["testing"] = 1
     detect(network, [image])
-    assert network.limits_reached == LimitsReached(images=6, before_nms=1, after_nms=1, detections=1)
+    assert network.limits_reached == LimitsReached(images=6, before_nms=1, after_nms=1, detections=1, likely=1)
 
 
 def overlaps_of_boxes(first, second):
