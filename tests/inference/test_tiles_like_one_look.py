@@ -28,7 +28,7 @@ def network_of(norm, image, **settings):
     with torch.no_grad():
         network.rpn.head.cls_logits.weight *= 300
         network.roi_heads.box_predictor.cls_score.weight *= 100
-        network.roi_heads.box_predictor.cls_score.bias[1] += 20
+        network.roi_heads.box_predictor.cls_score.bias[1] += 5
         for layer in network.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.momentum = None
@@ -47,35 +47,38 @@ def image():
 
 def agreement(first, second):
     """Share of the objects of the first that the second has with an IoU of at least 0.9."""
-    again = 0
+    bounds = np.array([[*one.corner, *np.add(one.corner, one.mask.shape)] for one in second.masks])
+    canvas, again = np.zeros((SIDE, SIDE), bool), 0
     for one in first.masks:
-        canvas = np.zeros((SIDE, SIDE), bool)
         canvas[one.slices] = one.mask
-        pixels = np.count_nonzero(one.mask)
-        for other in second.masks:
+        (top, left), pixels = one.corner, np.count_nonzero(one.mask)
+        bottom, right = np.add(one.corner, one.mask.shape)
+        meets = (bounds[:, 0] < bottom) & (bounds[:, 2] > top) & (bounds[:, 1] < right) & (bounds[:, 3] > left)
+        shares = [0.0]
+        for other in (second.masks[place] for place in np.flatnonzero(meets)):
             shared = np.count_nonzero(canvas[other.slices] & other.mask)
-            if shared >= 0.9 * (pixels + np.count_nonzero(other.mask) - shared):
-                again += 1
-                break
+            shares.append(shared / (pixels + np.count_nonzero(other.mask) - shared))
+        again += max(shares) >= 0.9
+        canvas[one.slices] = False
     return again / len(first)
 
 
 @pytest.mark.parametrize("norm", ["group", "batch"])
 def test_a_real_network_finds_the_same_in_tiles_as_in_one_look(image, norm):
     network = network_of(norm, image)
-    options = {"proposal_threshold": 0.95, "normalize": None, "progress": False}
+    options = {"proposal_threshold": 0.98, "normalize": None, "progress": False}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         whole = predict_instances(network, image, **options)
         tiled = predict_instances(network, image, window=448, overlap=2 * REACH, **options)
         close = predict_instances(network, image, window=320, overlap=128, **options)
-    assert len(whole) > 100
+    assert len(whole) > 40
     assert min(agreement(whole, tiled), agreement(tiled, whole)) >= 0.99
     assert min(agreement(whole, close), agreement(close, whole)) >= 0.9
     # That it looks at the same points is what does it.
     network.tile_grid = 1
     elsewhere = predict_instances(network, image, window=320, overlap=100, **options)
-    assert agreement(whole, elsewhere) < 0.75
+    assert min(agreement(whole, elsewhere), agreement(elsewhere, whole)) < 0.7
 
 
 @pytest.mark.parametrize("scale", [None, 1.5])
