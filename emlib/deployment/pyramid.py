@@ -106,14 +106,22 @@ class Pyramid:
             return
         if self.path.exists() and not overwrite:
             raise FileExistsError(f"{self.path} exists already; remove it or allow overwriting.")
+        fresh = not self.hidden.is_dir()
         for number in range(len(self.levels())):
             (self.hidden / f"mip{number}").mkdir(parents=True, exist_ok=True)
         write_text(self.hidden / INFO, json.dumps(self.info(), indent=1))
+        # Others may have ended while this process stood still.
+        if fresh and self._has_name:
+            shutil.rmtree(self.hidden, ignore_errors=True)
 
     @property
     def finished(self) -> bool:
-        """Whether it has its name."""
-        if self.hidden.is_dir() or not (self.path / INFO).is_file():
+        """Whether it has its name, and nothing is left to be done."""
+        return not self.hidden.is_dir() and self._has_name
+
+    @property
+    def _has_name(self) -> bool:
+        if not (self.path / INFO).is_file():
             return False
         return json.loads((self.path / INFO).read_text(encoding="utf-8")).get(_MADE_FROM) == self.made_from
 

@@ -34,15 +34,31 @@ def read_arrays(folder: Path, name: str, *wanted: str) -> tuple[np.ndarray, ...]
 
 
 def save_tables(folder: Path, **tables: np.ndarray) -> None:
-    """Write tables that all workers read: `folder/NAME.npy` each."""
-    for name, table in tables.items():
-        with atomic_path(folder / f"{name}.npy") as temporary:
-            np.save(temporary, table)
+    """Write tables that all workers read, `folder/NAME.npy` each, unless another process has done so."""
+    for name, values in tables.items():
+        path = folder / f"{name}.npy"
+        if _is_stored(path, values):
+            continue
+        try:
+            with atomic_path(path) as temporary:
+                np.save(temporary, values)
+        except FileNotFoundError:
+            # One that was ready sooner has tidied up under this one's hands.
+            if not _is_stored(path, values):
+                raise
 
 
 def table(folder: Path, name: str) -> np.ndarray:
     """A table, read where it is used."""
     return np.load(folder / f"{name}.npy", mmap_mode="r")
+
+
+def _is_stored(path: Path, values: np.ndarray) -> bool:
+    try:
+        found = np.load(path, mmap_mode="r" if values.size else None)
+    except (OSError, ValueError):
+        return False
+    return found.dtype == values.dtype and np.array_equal(found, values)
 
 
 def tidy(folder: Path) -> None:
