@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, floor
+from math import ceil
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class ImageTiles:
 
 
 def plan_image_tiles(
-    shape: Sequence[int], window: int | Sequence[int] | None, overlap: float = 0.25, *, grid: float = 1
+    shape: Sequence[int], window: int | Sequence[int] | None, overlap: float = 0.25, *, grid: int = 1
 ) -> ImageTiles:
     """Lay tiles over an image; nothing is added where it is smaller.
 
@@ -83,9 +83,10 @@ def plan_image_tiles(
         window: pixels of a tile, one number or (y, x); None makes one tile of the whole image.
         overlap: what a tile covers again of the one before it: a share of the tile below 1, such as 0.25, or a whole
             number of pixels. Every object whose sides are at most `overlap` - 4 pixels is seen whole by a tile.
-        grid: tiles start at multiples of this, rounded to pixels. A network that looks at every 32nd point of an image
-            says the same of a tile and of the whole only if it looks at the same points. Halved until tiles can be
-            laid; with 1, the last tile is moved back to the image's end, otherwise it is cut off there.
+        grid: a power of 2; tiles start at its multiples. A network that looks at every 64th point of an image says the
+            same of a tile and of the whole only if it looks at the same points. Halved until it is no larger than what
+            a tile adds to the one before it; with 1, the last tile is moved back to the image's end, otherwise it is
+            cut off there.
 
     Raises:
         TypeError, ValueError: a window below 1, an overlap that is negative or as large as the window.
@@ -116,16 +117,9 @@ def plan_image_tiles(
     return ImageTiles(shape, sides, starts)
 
 
-def _starts(length: int, side: int, step: int, grid: float) -> tuple[int, ...]:
+def _starts(length: int, side: int, step: int, grid: int) -> tuple[int, ...]:
     """The fewest points of the grid that are at most a step apart, up to the first whose tile reaches the end."""
-    # Points between pixels are rounded, which may make a step one pixel longer.
-    while grid > 1 and grid > step - (grid % 1 > 0):
-        grid /= 2
-    grid = max(grid, 1)
-    last = ceil((length - side) / grid)
-    starts = [0]
-    while starts[-1] + side < length:
-        place = floor((starts[-1] + step + 0.5) / grid)
-        place -= round(place * grid) > starts[-1] + step
-        starts.append(round(min(place, last) * grid))
-    return tuple(starts)
+    while grid > step:
+        grid //= 2
+    last = ceil((length - side) / grid) * grid
+    return (*range(0, last, step // grid * grid), last) if last > 0 else (0,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import groupby
 from typing import Any
 
@@ -13,15 +13,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from emlib.inference.detector_settings import resizing, thresholds, tile_grid
+from emlib.inference.detector_settings import LIMITS, detector_settings
 from emlib.inference.freed_memory import keep_freed_memory
 from emlib.inference.image_pixels import Normalization, as_pixels
-from emlib.inference.image_tiles import ImageTiles, plan_image_tiles
+from emlib.inference.image_tiles import ImageTiles
 from emlib.inference.instances import InstancePrediction, check_share
+from emlib.inference.scaled_tiles import plan_scaled_tiles
 from emlib.inference.shared_statistics import shared_statistics
 from emlib.inference.tile_merging import SeenObject, merge_seen, see_object
 from emlib.models.mask_rcnn_detection import detect
-from emlib.models.mask_rcnn_images import ImageBatch
+from emlib.models.mask_rcnn_images import resized_size
 from emlib.models.mask_rcnn_limits import LimitsReached
 from emlib.progress import progress as show_progress
 
@@ -44,6 +45,7 @@ def predict_instances(
     score_threshold: float = 0.05,
     nms_threshold: float | None = None,
     proposal_threshold: float | None = None,
+    limits: str = "area",
     merge_threshold: float = 0.5,
     mask_threshold: float = 0.5,
     rule: str = "published",
@@ -62,14 +64,13 @@ def predict_instances(
     **The overlap must be at least the side of the largest object plus 4 pixels.** Larger ones are joined from pieces,
     which is as good as the pieces agree, and are counted in `cut`.
 
-    **Tiles say what one look says** if what is around an object is the same for the network, and no limit is reached.
-    It reaches more than a hundred pixels, so that the overlap should be 128 pixels or more. Tiles start only where the
-    network's coarsest map has points, for which they overlap more where needed: without that, a quarter of the objects
-    of a `mask_rcnn_tiny` differed. Normalisation by groups takes its statistics from all tiles, see
-    `shared_statistics`. The numbers of proposals and detections are for a look, so that tiles report more than one
-    look that reaches them; with `proposal_threshold=0.05` proposals are no longer a matter of numbers. Then of 1,000
-    nuclei in 1000 x 1000 pixels at least 998 were the same (IoU 0.9) in tiles of 512 that overlap by a quarter
-    (`benchmarks/nuclei_tiles.py`).
+    **Tiles say what one look says**, because a tile is cut out of the image as the network sees it, where all of its
+    maps have points (without that, a quarter of the objects of a `mask_rcnn_tiny` differed; tiles overlap more for it
+    where needed); normalisation by groups takes its statistics from all tiles (`shared_statistics`; without that,
+    three or four of 100); and numbers that hold for a look do not decide (`limits`). What is around an object must be
+    the same too: a network reaches more than a hundred pixels, so that the overlap should be 128 or more that the
+    network sees. Then at least 99.5 % of 957 nuclei in 1000 x 1000 pixels were the same (IoU 0.9), in tiles of 512 all
+    of them (`benchmarks/nuclei_tiles.py`).
 
     Args:
         model: a Mask R-CNN, such as `build_model("mask_rcnn_r50_fpn")`.
@@ -81,8 +82,10 @@ def predict_instances(
         nms_threshold: objects of one look that overlap a better one more than this are dropped; None: the network's
             own threshold.
         proposal_threshold: regions of which the network's first stage is no surer than this, 0-1, are not looked at any
-            closer; None: the network's own threshold. Such regions cost time and seldom become objects, except where
-            the network has hardly learned.
+            closer; None: the network's own threshold, but 0.05 if that is lower and `limits` is "area".
+        limits: "area": a look may have a proposal for every 25 pixels and an object for every 50 that the network sees,
+            or more where the network's own limits are higher. How sure the network is decides what is found, and a
+            crowded or large image loses nothing. "network": its own limits hold for every look.
         merge_threshold: share of an object's pixels, above 0, that tells that two tiles saw the same one.
         mask_threshold: probability from which on a pixel belongs to an object.
         rule: how masks are drawn, see `paste_masks`.
@@ -123,46 +126,54 @@ def predict_instances(
     channels = int(getattr(model, "in_channels", 3))
     if channels not in (1, 3):
         raise ValueError(f"The network takes {channels} channels, but networks of 1 or 3 are used here.")
+    if limits not in LIMITS:
+        raise ValueError(f"limits is {limits!r}, but one of {', '.join(LIMITS)} was expected.")
     pixels = as_pixels(image, normalize)
-    tiles = plan_image_tiles(pixels.shape[:2], window, overlap, grid=tile_grid(model, scale))
+    plan = plan_scaled_tiles(model, pixels.shape[:2], window, overlap, scale)
+    tiles = plan.tiles
     if device is not None:
         model.to(device)
     before, cut_off, empty, seen = _counted(model), 0, 0, []
-    batches = _batches(tiles, batch_size)
+    place = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
-    def look(numbers: Sequence[int]) -> ImageBatch:
-        looks, place = [], next(model.parameters()).device
-        for number in numbers:
-            image = _tensor(pixels[tiles.slices(number)], channels)
-            resize_for(image.shape[1:])
-            looks.append(model.prepare([image.to(place)]))
-        return ImageBatch.together(looks)
+    def look(numbers: Sequence[int]) -> list[torch.Tensor]:
+        contents = [plan.content(pixels, number) for number in numbers]
+        return [one.mean(dim=0, keepdim=True) if channels == 1 else one for one in contents]
 
-    on_cpu = next((parameter.device.type for parameter in model.parameters()), "cpu") == "cpu"
+    settings = detector_settings(
+        model,
+        limits=limits,
+        pixels=_most_pixels(model, plan.seen, scale),
+        nms=nms_threshold,
+        proposal=proposal_threshold,
+        resizes=scale is None,
+    )
     with (
-        resizing(model, tiles, scale) as resize_for,
-        thresholds(model, nms_threshold, proposal_threshold),
-        shared_statistics(model, tiles, look),
-        keep_freed_memory() if on_cpu else contextlib.nullcontext(),
+        settings,
+        shared_statistics(model, plan.seen, lambda numbers: model.prepare([one.to(place) for one in look(numbers)])),
+        keep_freed_memory() if place.type == "cpu" else contextlib.nullcontext(),
     ):
+        batches = _batches(plan.seen, batch_size)
         for batch in show_progress(batches, label="detecting", unit="batch", show=progress):
-            images = [_tensor(pixels[tiles.slices(number)], channels) for number in batch]
-            resize_for(images[0].shape[1:])
-            for number, found in zip(batch, detect(model, images, batch_size=batch_size), strict=True):
+            for number, found in zip(batch, detect(model, look(batch), batch_size=batch_size), strict=True):
+                shape = tuple(part.stop - part.start for part in tiles.slices(number))
+                found = replace(found, boxes=plan.to_tile(number, found.boxes), shape=shape)
                 masks = found.objects(threshold=mask_threshold, rule=rule)
-                for place in np.flatnonzero(found.scores > score_threshold):
-                    if not masks[place].mask.size:
+                for one in np.flatnonzero(found.scores > score_threshold):
+                    if not masks[one].mask.size:
                         empty += 1
                         continue
-                    values = found.boxes[place], found.scores[place], found.labels[place]
-                    seen.append(see_object(tiles, number, masks[place], *values))
+                    values = found.boxes[one], found.scores[one], found.labels[one]
+                    seen.append(see_object(tiles, number, masks[one], *values))
                 cut_off += found.cut_off
-    limits = LimitsReached(images=len(tiles), detections=cut_off) if before is None else _since(before, _counted(model))
-    for count, words in ((cut_off, REPORT), (limits.likely, LOOK)):
+    reached = (
+        LimitsReached(images=len(tiles), detections=cut_off) if before is None else _since(before, _counted(model))
+    )
+    for count, words in ((cut_off, REPORT), (reached.likely, LOOK)):
         if count:
             where = "the image" if len(tiles) == 1 else f"{count} of {len(tiles)} tiles"
             warnings.warn(f"In {where} the network {words}", stacklevel=2)
-    return _collected(merge_seen(seen, tiles, merge_threshold), tiles.shape, limits, empty)
+    return _collected(merge_seen(seen, tiles, merge_threshold), tiles.shape, reached, empty)
 
 
 def _collected(
@@ -187,11 +198,11 @@ def _batches(tiles: ImageTiles, size: int) -> list[list[int]]:
     return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
 
 
-def _tensor(content: np.ndarray, channels: int) -> torch.Tensor:
-    """float32 (c, y, x) in [0, 1]."""
-    tensor = torch.from_numpy(np.array(content)).permute(2, 0, 1).to(torch.float32)
-    tensor = tensor / 255 if content.dtype == np.uint8 else tensor
-    return tensor if channels == 3 else tensor.mean(dim=0, keepdim=True)
+def _most_pixels(model: nn.Module, seen: ImageTiles, scale: float | None) -> int:
+    """Of a look, as the network sees it, which may resize what it is given."""
+    own = getattr(model, "test_short_sides", ()) if scale is None else ()
+    size = resized_size(seen.sides, own[0], model.long_side) if own else seen.sides
+    return size[0] * size[1]
 
 
 def _counted(model: nn.Module) -> LimitsReached | None:

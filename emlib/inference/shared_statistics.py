@@ -17,7 +17,7 @@ from emlib.models.mask_rcnn_images import PADDED, ImageBatch
 # Pixels that the network looks at together for this, at most: 600 MB for a tiny backbone, 2 GB for a large one.
 MOST_PIXELS = 4_000_000
 
-Core = tuple[tuple[float, float, float, int], ...]
+Core = tuple[tuple[int, int, int, int], ...]
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def shared_statistics(model: nn.Module, tiles: ImageTiles, look: Callable[[list[
 
     Args:
         model: a network; if it has no `backbone` with group normalisation, or there is but one tile, nothing is done.
-        tiles: of the image.
+        tiles: of the image, in pixels that the network sees.
         look: from the numbers of tiles to what the backbone takes.
 
     Example:
@@ -59,7 +59,7 @@ def shared_statistics(model: nn.Module, tiles: ImageTiles, look: Callable[[list[
         most = max(1, MOST_PIXELS // first[0, 0].numel())
         numbers = np.linspace(0, len(tiles) - 1, min(len(tiles), most)).round().astype(int).tolist()
         batch = look(numbers)
-        cores = [_core_in(batch, place, tiles, number) for place, number in enumerate(numbers)]
+        cores = [_core_in(batch, tiles, number) for number in numbers]
         for layer in layers:
             layer.forward = partial(_measure, layer, cores)
         with torch.no_grad():
@@ -72,17 +72,16 @@ def shared_statistics(model: nn.Module, tiles: ImageTiles, look: Callable[[list[
             layer.__dict__.pop("forward", None)
 
 
-def _core_in(batch: ImageBatch, place: int, tiles: ImageTiles, number: int) -> Core:
-    """Where a tile begins, and its core begins and ends, along y and x, in pixels of the whole image as the network
-    would see it; what pads the image belongs to a core."""
+def _core_in(batch: ImageBatch, tiles: ImageTiles, number: int) -> Core:
+    """Where a tile begins, and its core begins and ends, along y and x; what pads the image belongs to a core."""
     sides = []
-    for core, part, end, scale, size in zip(
-        tiles.core(number), tiles.slices(number), tiles.shape, batch.scales[place], batch.sizes[place], strict=True
+    for core, part, end, side in zip(
+        tiles.core(number), tiles.slices(number), tiles.shape, batch.tensors.shape[2:], strict=True
     ):
-        origin, start, stop = (one * scale for one in (part.start, part.start + core.start, part.start + core.stop))
+        stop = part.start + core.stop
         if part.stop == end:
-            stop = origin + -(-size // PADDED) * PADDED
-        sides.append((origin, start, stop, batch.tensors.shape[2 + len(sides)]))
+            stop = part.start + -(-(end - part.start) // PADDED) * PADDED
+        sides.append((part.start, part.start + core.start, stop, side))
     return tuple(sides)
 
 

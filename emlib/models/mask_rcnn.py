@@ -58,8 +58,6 @@ class MaskRCNN(nn.Module):
         score_threshold: detections of this score or less are dropped.
         nms_threshold: detections that overlap a better one more than this are dropped.
         proposal_nms_threshold: likewise for the candidates of a level.
-        proposal_score_threshold: proposals of this objectness or less are dropped in testing; their number then follows
-            from the image, and `proposals_after_nms` is a bound.
         short_side: pixels to which the shorter side of an image is brought; several: one is drawn for each image when
             there are targets in training. None: images keep their size.
         long_side: where the longer side would become longer than this, it gets this length; None: it may.
@@ -93,7 +91,7 @@ class MaskRCNN(nn.Module):
     """
 
     min_divisor = (1, 1)  # batches are padded to multiples of 32 inside
-    tile_grid = 32  # the coarsest map that is calculated has a point here; that of stride 64 repeats every second one
+    tile_grid = STRIDES[-1]  # of two tiles that start so, all maps have the same points
 
     def __init__(
         self,
@@ -111,7 +109,6 @@ class MaskRCNN(nn.Module):
         score_threshold: float = 0.05,
         nms_threshold: float = 0.5,
         proposal_nms_threshold: float = 0.7,
-        proposal_score_threshold: float = 0.0,
         short_side: int | Sequence[int] | None = 1200,
         long_side: int | None = 1500,
         test_short_side: int | None = None,
@@ -143,7 +140,6 @@ class MaskRCNN(nn.Module):
             "score_threshold": score_threshold,
             "nms_threshold": nms_threshold,
             "proposal_nms_threshold": proposal_nms_threshold,
-            "proposal_score_threshold": proposal_score_threshold,
         }
         for key, value in shares.items():
             if not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -176,7 +172,6 @@ class MaskRCNN(nn.Module):
             after_nms=limits["after_nms"],
             nms_threshold=proposal_nms_threshold,
             rules=self.rules,
-            score_threshold=proposal_score_threshold,
         )
         self.roi_heads = RegionHeads(
             width,

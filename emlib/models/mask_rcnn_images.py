@@ -36,17 +36,6 @@ class ImageBatch:
         """Boxes of the resized image, in pixels of the original one."""
         return boxes / self._factors(number, boxes)
 
-    @classmethod
-    def together(cls, batches: Sequence[ImageBatch]) -> ImageBatch:
-        """The images of several batches as one."""
-        height, width = (max(one.tensors.shape[axis] for one in batches) for axis in (2, 3))
-        padded = [
-            functional.pad(one.tensors, (0, width - one.tensors.shape[3], 0, height - one.tensors.shape[2]))
-            for one in batches
-        ]
-        sizes, scales = (sum((getattr(one, name) for one in batches), ()) for name in ("sizes", "scales"))
-        return cls(torch.cat(padded), sizes, scales)
-
     def _factors(self, number: int, like: torch.Tensor) -> torch.Tensor:
         y, x = self.scales[number]
         return torch.tensor((x, y, x, y), dtype=like.dtype, device=like.device)

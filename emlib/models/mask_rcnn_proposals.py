@@ -29,6 +29,8 @@ class ProposalNetwork(RegionProposalNetwork):
     and objects are compared in blocks; boxes that are not finite are dropped; and losses are calculated when targets
     are given, in training and in evaluation.
 
+    Where `score_thresh` is set, proposals of this objectness or less are dropped in testing.
+
     Args:
         channels: of the feature maps.
         anchors: the anchors of the levels.
@@ -36,7 +38,6 @@ class ProposalNetwork(RegionProposalNetwork):
         before_nms, after_nms: candidates a level, proposals an image, each for training and for testing.
         nms_threshold: intersection over union above which the lower-scored candidate of a level is dropped.
         rules: see `DetectionRules`.
-        score_threshold: proposals of this objectness or less are dropped in testing.
     """
 
     def __init__(
@@ -49,7 +50,6 @@ class ProposalNetwork(RegionProposalNetwork):
         after_nms: tuple[int, int],
         nms_threshold: float,
         rules: DetectionRules,
-        score_threshold: float = 0.0,
     ) -> None:
         super().__init__(
             anchors,
@@ -61,7 +61,6 @@ class ProposalNetwork(RegionProposalNetwork):
             dict(zip(("training", "testing"), before_nms, strict=True)),
             dict(zip(("training", "testing"), after_nms, strict=True)),
             nms_threshold,
-            score_threshold,
         )
         self.anchor_batch, self.rules = anchor_batch, rules
 
