@@ -28,11 +28,12 @@ from emlib.progress import progress as show_progress
 
 REPORT = (
     "found more objects than it may report (detections_per_image); those of the lowest scores are missing. Smaller "
-    "tiles (window) have fewer objects, and follow_objects raises the network's limits."
+    "tiles (window) have fewer objects; limits 'area' allows more than most networks' own limits, and follow_objects "
+    "raises those."
 )
 LOOK = (
     "had more likely regions than it may look at (proposals_after_nms), so that objects may be missing. Smaller tiles "
-    "(window) have fewer, and follow_objects raises the limits that were not given by hand."
+    "(window) have fewer; limits 'area' allows more than most networks' own limits, and follow_objects raises those."
 )
 
 

@@ -6,14 +6,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from emlib.data import make_cell_set
 from emlib.inference import plan_image_tiles, predict_instances
-from emlib.inference.detector_settings import tile_grid
+from emlib.inference.scaled_tiles import ScaledTiles, plan_scaled_tiles
 from emlib.inference.shared_statistics import shared_statistics
-from emlib.models import build_model
+from emlib.models import LimitsReached, build_model
 
 SIDE = 576
 # A place of the finest map depends on this many pixels on each side, and the objects are smaller than the rest.
@@ -81,41 +82,70 @@ def test_a_real_network_finds_the_same_in_tiles_as_in_one_look(image, norm):
     assert min(agreement(whole, elsewhere), agreement(elsewhere, whole)) < 0.7
 
 
-@pytest.mark.parametrize("scale", [None, 1.5])
+@pytest.mark.parametrize("scale", [None, 1.2, 0.833])
 def test_maps_of_a_tile_are_a_part_of_those_of_the_image(image, scale):
-    """Away from borders; without a scale also of images whose sides are no multiples of anything."""
-    resizing = {"short_side": 96, "long_side": 200} if scale else {}
-    network = network_of("group", image, **resizing)
-    image = image if scale else image[:531, :557]
-    sizes, maps = [], []
-
-    def note(_module, inputs, outputs):
-        sizes.append(tuple(inputs[0].shape[2:]))
-        maps.append(outputs[0])
-
-    handle = network.backbone.register_forward_hook(note)
+    """All five maps, away from borders, also of images whose sides are no multiples of anything."""
+    network = network_of("group", image, **({"short_side": 96, "long_side": 200} if scale else {}))
+    image = image[:571, :557]
+    maps = []
+    handle = network.backbone.register_forward_hook(lambda _module, _inputs, outputs: maps.append(outputs))
     options = {"proposal_threshold": 1.0, "normalize": None, "progress": False, "scale": scale}
+    window, overlap = (round(side / (scale or 1)) for side in (448, 2 * REACH - 2))
     predict_instances(network, image, **options)
-    predict_instances(network, image, window=448, overlap=2 * REACH, **options)
+    predict_instances(network, image, window=window, overlap=overlap, **options)
     handle.remove()
     whole, _, *tiles = maps
-    plan = plan_image_tiles(image.shape[:2], 448, 2 * REACH, grid=tile_grid(network, scale))
+    plan = plan_scaled_tiles(network, image.shape[:2], window, overlap, scale).seen
     assert len(tiles) == len(plan) > 2
-    reach = REACH // 4 if scale is None else REACH // 4 + 8
-    for number, part in enumerate(tiles):
-        rows, columns = (round(one.start * (scale or 1) / 4) for one in plan.slices(number))
-        assert all(4 * start % 32 == 0 for start in (rows, columns))
-        inside = []
-        for start, one, length, own in zip(
-            (rows, columns), plan.slices(number), image.shape, part.shape[2:], strict=False
-        ):
-            low = 0 if one.start == 0 else reach
-            inside.append((low + start, (own if one.stop == length else own - reach) + start))
-        (top, bottom), (left, right) = inside
-        assert bottom - top > 20
-        expected = whole[..., top:bottom, left:right]
-        found = part[..., top - rows : bottom - rows, left - columns : right - columns]
-        assert (found - expected).abs().max() < 2e-3 * expected.std()
+    for number, pyramid in enumerate(tiles):
+        for stride, part, expected in zip((4, 8, 16, 32, 64), pyramid, whole, strict=True):
+            assert all(one.start % stride == 0 for one in plan.slices(number))
+            first = [one.start // stride for one in plan.slices(number)]
+            low = [0 if start == 0 else -(-REACH // stride) for start in first]
+            high = [
+                size if one.stop == end else one.stop // stride - start - REACH // stride
+                for size, one, end, start in zip(part.shape[2:], plan.slices(number), plan.shape, first, strict=True)
+            ]
+            assert min(high[0] - low[0], high[1] - low[1]) >= 64 // stride
+            here = part[..., low[0] : high[0], low[1] : high[1]]
+            there = expected[..., first[0] + low[0] : first[0] + high[0], first[1] + low[1] : first[1] + high[1]]
+            assert (here - there).abs().max() < 2e-3 * there.std()
+
+
+@given(
+    st.tuples(st.integers(20, 120), st.integers(20, 120)),
+    st.integers(8, 130),
+    st.sampled_from([0.31, 0.5, 0.667, 0.833, 1.0, 1.2, 1.5, 1.97, 3.0]),
+    st.booleans(),
+    st.data(),
+)
+def test_tiles_are_parts_of_the_resized_image(shape, window, scale, smooth, data):
+    network = torch.nn.Module()
+    network.test_short_sides, network.tile_grid = (7,), data.draw(st.sampled_from([1, 16, 64]))
+    overlap = data.draw(st.one_of(st.integers(0, window - 1), st.floats(0, 0.9)))
+    plan = plan_scaled_tiles(network, shape, window, overlap, scale)
+    plan = ScaledTiles(plan.tiles, plan.seen, smooth)
+    pixels = np.random.default_rng(window).random((*shape, 3), dtype=np.float32)
+    short = max(1, round(min(shape) * scale))
+    size = tuple(int(side * (short / min(shape)) + 0.5) for side in shape)
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    shrinks = smooth and min(size) < min(shape)
+    expected = functional.interpolate(tensor, size=size, mode="bilinear", align_corners=False, antialias=shrinks)[0]
+    assert (plan.seen.shape, plan.tiles.shape, len(plan.seen)) == (size, shape, len(plan.tiles))
+    factors = np.array(size) / shape
+    for number in range(len(plan.seen)):
+        seen, own = plan.seen.slices(number), plan.tiles.slices(number)
+        np.testing.assert_allclose(plan.content(pixels, number), expected[(slice(None), *seen)], atol=2e-5)
+        # What is seen of a tile lies in it, and it is not much larger.
+        for one, other, factor, length in zip(seen, own, factors, shape, strict=True):
+            assert other.start <= one.start / factor + 1e-9
+            assert min(one.stop / factor, length) <= other.stop + 1e-9 + 1
+            assert other.stop - other.start <= (one.stop - one.start) / factor + 2 + 1e-9
+        # A box of the whole image, seen from the tile, is the same box.
+        box = np.array([[1.25, 2.5, 9.75, 8.0]], np.float32)
+        (y, x), (top, left) = (one.start for one in seen), (one.start for one in own)
+        moved = plan.to_tile(number, box)[0] + (left, top, left, top)
+        np.testing.assert_allclose(moved, (box[0] + (x, y, x, y)) / factors[[1, 0, 1, 0]], atol=1e-4)
 
 
 def test_statistics_are_shared_only_inside_the_block(image):
@@ -157,7 +187,7 @@ def test_of_a_large_image_some_tiles_are_measured(image, monkeypatch):
     handle = network.backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
     predict_instances(network, image, window=128, overlap=32, proposal_threshold=1.0, normalize=None, progress=False)
     handle.remove()
-    tiles = plan_image_tiles((SIDE, SIDE), 128, 32, grid=32)
+    tiles = plan_image_tiles((SIDE, SIDE), 128, 32, grid=64)
     assert seen == [3] + [1] * len(tiles)
 
 
@@ -166,30 +196,27 @@ def test_what_the_network_is_not_sure_of_is_left_out_when_testing_only(image):
     counts = []
     handle = network.rpn.register_forward_hook(lambda _module, _inputs, output: counts.append(len(output[0][0])))
     options = {"normalize": None, "progress": False}
-    for threshold in (None, 0.0, 0.5, 0.95, 1.0):
+    for threshold in (0.0, None, 0.05, 0.5, 0.95, 1.0):
         found = predict_instances(network, part, proposal_threshold=threshold, **options)
-    assert counts[0] == counts[1] > counts[2] > counts[3] > counts[4] == 0
+    assert counts[0] > counts[1] == counts[2] > counts[3] > counts[4] > counts[5] == 0
     assert (len(found), network.rpn.score_thresh) == (0, 0.0)
-    built = network_of("batch", image, proposal_score_threshold=0.95)
-    built.rpn.register_forward_hook(lambda _module, _inputs, output: counts.append(len(output[0][0])))
-    predict_instances(built, part, **options)
-    assert counts[-1] == counts[3]
+    predict_instances(network, part, limits="network", **options)
+    assert counts[-1] == counts[0]
     # Targets ask for the losses of training, whose proposals are as they were.
     target = {"boxes": torch.tensor([[4.0, 4, 20, 20]]), "labels": torch.ones(1, dtype=torch.int64)}
     target["masks"] = torch.zeros(1, 96, 96, dtype=torch.uint8)
     target["masks"][0, 4:20, 4:20] = 1
-    for one in (network, built):
-        one([as_tensor(part)], [target])
+    for threshold in (0.0, 0.95):
+        network.rpn.score_thresh = threshold
+        network([as_tensor(part)], [target])
     handle.remove()
     assert counts[-1] == counts[-2] > counts[2]
-    with pytest.raises(ValueError, match="proposal_score_threshold is 2, but a number from 0 to 1"):
-        build_model("mask_rcnn_tiny", proposal_score_threshold=2)
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.data())
 def test_tiles_start_at_the_points_of_a_grid(length, window, data):
     overlap = data.draw(st.integers(0, window - 1))
-    grid = data.draw(st.sampled_from([1, 2, 7, 16, 32, 64, 32 / 1.2, 32 / 0.667, 80 / 3]))
+    grid = data.draw(st.sampled_from([1, 2, 16, 32, 64]))
     tiles = plan_image_tiles((length, 1), window, overlap, grid=grid)
     parts = [tiles.slices(number)[0] for number in range(len(tiles))]
     assert (parts[0].start, parts[-1].stop) == (0, length)
@@ -200,16 +227,38 @@ def test_tiles_start_at_the_points_of_a_grid(length, window, data):
     covered = [(part.start + core.start, part.start + core.stop) for part, core in zip(parts, cores, strict=True)]
     assert [covered[0][0], *(stop for _, stop in covered)] == [start for start, _ in covered] + [length]
     assert all(0 <= core.start < core.stop <= part.stop - part.start for part, core in zip(parts, cores, strict=True))
-    assume(grid + 1 <= window - overlap)
-    assert all(abs(part.start - round(part.start / grid) * grid) <= 0.5 for part in parts)
+    while grid > window - overlap:
+        grid //= 2
+    assert all(part.start % grid == 0 for part in parts)
 
 
-def test_too_many_likely_regions_are_said(image):
-    network = network_of("batch", image, proposals_after_nms=20)
+def test_limits_of_a_look_follow_its_area(image):
+    network = network_of("batch", image, proposals_before_nms=[70, 60], proposals_after_nms=20, detections_per_image=3)
+    before = network.rpn.most_candidates, network.rpn.most_proposals, network.roi_heads.detections_per_img
+    part, options, inside = image[:200, :256], {"normalize": None, "progress": False}, []
+
+    def note(*_):
+        inside.append((network.rpn.most_candidates, network.rpn.most_proposals, network.roi_heads.detections_per_img))
+
+    handle = network.backbone.register_forward_hook(note)
     with pytest.warns(UserWarning, match=r"In the image the network had more likely regions .*proposals_after_nms.*"):
-        found = predict_instances(network, image[:256, :256], normalize=None, progress=False)
-    assert (found.limits_reached.likely, found.limits_reached.after_nms) == (1, 1)
+        few = predict_instances(network, part, limits="network", **options)
+    assert (few.limits_reached.likely, few.limits_reached.after_nms) == (1, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        options = {"proposal_threshold": 1.0, "normalize": None, "progress": False}
-        assert predict_instances(network, image[:256, :256], **options).limits_reached.likely == 0
+        found = predict_instances(network, part, proposal_threshold=0.98, **options)
+        predict_instances(network, part, proposal_threshold=0.98, window=128, overlap=64, **options)
+    assert found.limits_reached == LimitsReached(images=1)
+    assert len(few) <= 3 < 10 < len(found)
+    # A proposal for 25 pixels, an object for 50; training keeps its own.
+    whole, tile = ((70, 2048), (20, 2048), 1024), ((70, 655), (20, 655), 327)
+    assert inside == [before, whole, *[tile] * (len(inside) - 2)]
+    # Of what the network makes of an image where it resizes; its own limits where they are higher.
+    inside.clear()
+    large = network_of("batch", image, short_side=100, long_side=None, detections_per_image=600)
+    large.backbone.register_forward_hook(lambda *_: inside.append(large.rpn.most_proposals[1]))
+    for options["scale"] in (None, 0.25):
+        predict_instances(large, part, proposal_threshold=0.98, **options)
+    assert inside == [20_000, 20_000]
+    handle.remove()
+    assert before == (network.rpn.most_candidates, network.rpn.most_proposals, network.roi_heads.detections_per_img)
