@@ -17,7 +17,7 @@ from emlib.models.mask_rcnn_images import PADDED, ImageBatch
 # Pixels that the network looks at together for this, at most: 600 MB for a tiny backbone, 2 GB for a large one.
 MOST_PIXELS = 4_000_000
 
-Core = tuple[tuple[int, int, int, int], ...]
+Core = tuple[tuple[int, int, int, int, int], ...]
 
 
 @contextlib.contextmanager
@@ -73,30 +73,32 @@ def shared_statistics(model: nn.Module, tiles: ImageTiles, look: Callable[[list[
 
 
 def _core_in(batch: ImageBatch, tiles: ImageTiles, number: int) -> Core:
-    """Where a tile begins, and its core begins and ends, along y and x; what pads the image belongs to a core."""
+    """Where a tile begins, its core begins and ends, and the tile ends with what pads it, along y and x; and the side
+    of the batch. What pads the image belongs to a core."""
     sides = []
     for core, part, end, side in zip(
         tiles.core(number), tiles.slices(number), tiles.shape, batch.tensors.shape[2:], strict=True
     ):
-        stop = part.start + core.stop
-        if part.stop == end:
-            stop = part.start + -(-(end - part.start) // PADDED) * PADDED
-        sides.append((part.start, part.start + core.start, stop, side))
+        padded = part.start - (part.start - part.stop) // PADDED * PADDED
+        stop = padded if part.stop == end else part.start + core.stop
+        sides.append((part.start, part.start + core.start, stop, padded, side))
     return tuple(sides)
 
 
 def _measure(layer: nn.GroupNorm, cores: list[Core], features: torch.Tensor) -> torch.Tensor:
     """Take the statistics of what lies in the cores, and normalise by them from now on."""
-    count, total = 0, 0.0
+    count, total, owns = 0, 0.0, []
     for one, core in zip(features, cores, strict=True):
-        parts = []
-        for (origin, start, stop, side), points in zip(core, one.shape[1:], strict=True):
+        parts, own = [], []
+        for (*places, side), points in zip(core, one.shape[1:], strict=True):
             # Rounded in the whole image, so that neighbors agree where one core ends and the next begins.
-            first, low, high = (floor(place * points / side + 0.5) for place in (origin, start, stop))
+            first, low, high, end = (floor(place * points / side + 0.5) for place in places)
             parts.append(slice(low - first, high - first))
+            own.append(end - first)
         inside = one[:, parts[0], parts[1]].reshape(layer.num_groups, -1).double()
         count += inside.shape[1]
         total = total + torch.stack([inside.sum(1), inside.square().sum(1)])
+        owns.append(own)
     mean, square = total / max(count, 1)
     factor = torch.rsqrt((square - mean.square()).clamp(min=0) + layer.eps)
     each = layer.num_channels // layer.num_groups
@@ -104,7 +106,12 @@ def _measure(layer: nn.GroupNorm, cores: list[Core], features: torch.Tensor) -> 
     if layer.affine:
         factor, shift = factor * layer.weight, shift * layer.weight + layer.bias
     layer.forward = partial(_normalize, factor[:, None, None], shift[:, None, None])
-    return layer.forward(features)
+    features = layer.forward(features)
+    # A smaller tile has larger ones beside it in this batch only: what lies behind it does not exist, and is 0 for a
+    # convolution, as it will be when the tile is alone.
+    for one, (height, width) in zip(features, owns, strict=True):
+        one[:, height:], one[:, :, width:] = 0, 0
+    return features
 
 
 def _normalize(factor: torch.Tensor, shift: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
