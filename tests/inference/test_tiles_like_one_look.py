@@ -86,7 +86,7 @@ def test_a_real_network_finds_the_same_in_tiles_as_in_one_look(image, norm):
 def test_maps_of_a_tile_are_a_part_of_those_of_the_image(image, scale):
     """All five maps, away from borders, also of images whose sides are no multiples of anything."""
     network = network_of("group", image, **({"short_side": 96, "long_side": 200} if scale else {}))
-    image = image[:571, :557]
+    image = image[:571, :470]
     maps = []
     handle = network.backbone.register_forward_hook(lambda _module, _inputs, outputs: maps.append(outputs))
     options = {"proposal_threshold": 1.0, "normalize": None, "progress": False, "scale": scale}
@@ -96,7 +96,7 @@ def test_maps_of_a_tile_are_a_part_of_those_of_the_image(image, scale):
     handle.remove()
     whole, _, *tiles = maps
     plan = plan_scaled_tiles(network, image.shape[:2], window, overlap, scale).seen
-    assert len(tiles) == len(plan) > 2
+    assert len(tiles) == len(plan) > 1
     for number, pyramid in enumerate(tiles):
         for stride, part, expected in zip((4, 8, 16, 32, 64), pyramid, whole, strict=True):
             assert all(one.start % stride == 0 for one in plan.slices(number))
