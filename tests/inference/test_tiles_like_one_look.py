@@ -72,10 +72,8 @@ def test_a_real_network_finds_the_same_in_tiles_as_in_one_look(image, norm):
         warnings.simplefilter("error")
         whole = predict_instances(network, image, **options)
         tiled = predict_instances(network, image, window=448, overlap=2 * REACH, **options)
-        close = predict_instances(network, image, window=320, overlap=128, **options)
     assert len(whole) > 40
     assert min(agreement(whole, tiled), agreement(tiled, whole)) >= 0.99
-    assert min(agreement(whole, close), agreement(close, whole)) >= 0.9
     # That it looks at the same points is what does it.
     network.tile_grid = 1
     elsewhere = predict_instances(network, image, window=320, overlap=100, **options)
