@@ -12,6 +12,8 @@ from emlib.inference.image_tiles import NEAR, ImageTiles
 from emlib.models.mask_rcnn_pasting import ObjectMask
 
 SMALLEST_CELL = 32
+# Tiles see the extent of an object a little differently: if only the best counted, none might think that it is.
+ENOUGH = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +27,9 @@ class SeenObject:
         label: its class.
         tiles: numbers of the tiles.
         room: pixels between it and the nearest inner border of its tile.
+        decides: False where another tile sees it whole and much more around it, whose word then counts. Near a tile's
+            border a network says other things than it would with the whole image before it, and sees objects where
+            there are none.
     """
 
     mask: ObjectMask
@@ -33,6 +38,7 @@ class SeenObject:
     label: int
     tiles: frozenset[int]
     room: float
+    decides: bool = True
 
     @property
     def is_cut(self) -> bool:
@@ -42,8 +48,8 @@ class SeenObject:
 
 def see_object(
     tiles: ImageTiles, tile: int, mask: ObjectMask, box: Sequence[float], score: float, label: int
-) -> SeenObject | None:
-    """An object of a tile; None for a piece of which another tile sees more, whose word then counts.
+) -> SeenObject:
+    """An object of a tile.
 
     Args:
         tiles: all of them.
@@ -59,9 +65,9 @@ def see_object(
     top, left, bottom, right = _bounds(moved)
     extent = min(box[1], top), min(box[0], left), max(box[3], bottom), max(box[2], right)
     room = tiles.room(tile, extent)
-    if room < NEAR and tiles.sees_whole(extent):
-        return None
-    return SeenObject(moved, box, float(score), int(label), frozenset([tile]), room)
+    best = tiles.best_room(extent)
+    decides = best < NEAR or room >= max(NEAR, ENOUGH * best)
+    return SeenObject(moved, box, float(score), int(label), frozenset([tile]), room, decides)
 
 
 def merge_seen(objects: Iterable[SeenObject], tiles: ImageTiles, threshold: float) -> list[SeenObject]:
@@ -70,8 +76,10 @@ def merge_seen(objects: Iterable[SeenObject], tiles: ImageTiles, threshold: floa
     Two objects of one tile are always two, as they are for a network that sees the whole image; and so are objects of
     two classes. For the rest:
 
-    1. Objects that are not cut are gone through, those farthest from their tile's inner border first, then those of
-       the best score. One is dropped if at least `threshold` of its pixels belong to objects that stay.
+    1. Objects that are not cut and for their tile to decide are gone through, those farthest from its inner border
+       first, then those of the best score. One is dropped if at least `threshold` of its pixels belong to objects that
+       stay. An object that its own tile saw as well, beside it, does not count: of all objects of that tile it is
+       another one that shares most with it, and at least `threshold` (shared pixels / pixels of either).
     2. Pieces are joined if they agree where both tiles saw them: if there, shared pixels / pixels of either is at least
        `threshold`. The joined object has the pixels of all and the best score.
     3. The joined are dropped, the largest first, as those of step 1 were.
@@ -88,14 +96,19 @@ def merge_seen(objects: Iterable[SeenObject], tiles: ImageTiles, threshold: floa
         The objects, best first; those that are joined, or a piece, say so by `is_cut`.
     """
     objects = sorted(objects, key=lambda one: (-one.room, -one.score, min(one.tiles), one.mask.corner))
-    index = CropIndex(_cell_side(objects))
-    kept: list[SeenObject] = []
-    for one in (one for one in objects if not one.is_cut):
-        _keep_unless_covered(one, kept, index, threshold)
-    pieces = _joined([one for one in objects if one.is_cut], tiles, threshold)
-    for one in sorted(pieces, key=lambda one: (-int(one.mask.mask.sum()), -one.score, one.mask.corner)):
-        _keep_unless_covered(one, kept, index, threshold)
-    return sorted(kept, key=lambda one: (-one.score, one.mask.corner))
+    merging = _Merging(objects, threshold)
+    for number, one in enumerate(objects):
+        if one.decides and not one.is_cut:
+            merging.keep_unless_covered(one, {number})
+    pieces = [number for number, one in enumerate(objects) if one.decides and one.is_cut]
+    groups = [
+        (_union([objects[number] for number in group]), group) for group in _groups(objects, pieces, tiles, threshold)
+    ]
+    for one, group in sorted(
+        groups, key=lambda pair: (-int(pair[0].mask.mask.sum()), -pair[0].score, pair[0].mask.corner)
+    ):
+        merging.keep_unless_covered(one, group)
+    return sorted(merging.kept, key=lambda one: (-one.score, one.mask.corner))
 
 
 class CropIndex:
@@ -137,21 +150,49 @@ class CropIndex:
         return [(row, column) for row in rows for column in columns]
 
 
-def _keep_unless_covered(one: SeenObject, kept: list[SeenObject], index: CropIndex, threshold: float) -> None:
-    covered = np.zeros(one.mask.mask.shape, bool)
-    for number in index.near(one.mask):
-        other = kept[number]
-        if other.label == one.label and not other.tiles & one.tiles:
-            here, there = _common(one.mask, other.mask)
-            covered[here] |= other.mask.mask[there]
-    pixels = np.count_nonzero(one.mask.mask)
-    if np.count_nonzero(covered & one.mask.mask) < threshold * pixels:
-        kept.append(one)
-        index.add(one.mask)
+class _Merging:
+    """The objects that stay, and in which other tiles they were seen too."""
+
+    def __init__(self, objects: list[SeenObject], threshold: float) -> None:
+        self.objects, self.threshold = objects, threshold
+        self.kept: list[SeenObject] = []
+        self._also_seen: list[dict[int, int]] = []
+        side = _cell_side(objects)
+        self._all, self._of_kept = CropIndex(side), CropIndex(side)
+        for one in objects:
+            self._all.add(one.mask)
+
+    def keep_unless_covered(self, one: SeenObject, numbers: set[int]) -> None:
+        """Add an object, of which these of the list are the whole or the pieces, unless those that stay cover it."""
+        covered = np.zeros(one.mask.mask.shape, bool)
+        for place in self._of_kept.near(one.mask):
+            other, seen = self.kept[place], self._also_seen[place]
+            beside = any(seen[tile] not in numbers for tile in one.tiles if tile in seen)
+            if other.label == one.label and not other.tiles & one.tiles and not beside:
+                here, there = _common(one.mask, other.mask)
+                covered[here] |= other.mask.mask[there]
+        pixels = np.count_nonzero(one.mask.mask)
+        if np.count_nonzero(covered & one.mask.mask) < self.threshold * pixels:
+            self.kept.append(one)
+            self._of_kept.add(one.mask)
+            self._also_seen.append(self._seen_elsewhere(one))
+
+    def _seen_elsewhere(self, one: SeenObject) -> dict[int, int]:
+        """Tile -> number of the object there that shares most with this one, where that is enough."""
+        best: dict[int, tuple[float, int]] = {}
+        for number in self._all.near(one.mask):
+            other = self.objects[number]
+            if other.label != one.label or other.tiles & one.tiles:
+                continue
+            share = _overlap(one.mask, other.mask)
+            (tile,) = other.tiles
+            if share >= self.threshold and share > best.get(tile, (0.0, 0))[0]:
+                best[tile] = share, number
+        return {tile: number for tile, (_, number) in best.items()}
 
 
-def _joined(pieces: list[SeenObject], tiles: ImageTiles, threshold: float) -> list[SeenObject]:
-    """Pieces that agree, joined with all that agree with one of them."""
+def _groups(objects: list[SeenObject], pieces: list[int], tiles: ImageTiles, threshold: float) -> list[set[int]]:
+    """Numbers of pieces that agree, each with all that agree with one of them."""
     parents = list(range(len(pieces)))
 
     def root(number: int) -> int:
@@ -159,18 +200,25 @@ def _joined(pieces: list[SeenObject], tiles: ImageTiles, threshold: float) -> li
             parents[number] = number = parents[parents[number]]
         return number
 
-    index = CropIndex(_cell_side(pieces))
-    for number, one in enumerate(pieces):
+    index = CropIndex(_cell_side([objects[number] for number in pieces]))
+    for number, one in enumerate(objects[piece] for piece in pieces):
         for place in index.near(one.mask):
-            other = pieces[place]
+            other = objects[pieces[place]]
             different = other.label == one.label and not other.tiles & one.tiles
             if different and root(place) != root(number) and _agreement(one, other, tiles) >= threshold:
                 parents[root(number)] = root(place)
         index.add(one.mask)
-    groups: dict[int, list[SeenObject]] = defaultdict(list)
-    for number, one in enumerate(pieces):
-        groups[root(number)].append(one)
-    return [_union(group) for group in groups.values()]
+    groups: dict[int, set[int]] = defaultdict(set)
+    for number, piece in enumerate(pieces):
+        groups[root(number)].add(piece)
+    return list(groups.values())
+
+
+def _overlap(one: ObjectMask, other: ObjectMask) -> float:
+    """Shared pixels / pixels of either."""
+    here, there = _common(one, other)
+    shared = np.count_nonzero(one.mask[here] & other.mask[there])
+    return shared / (np.count_nonzero(one.mask) + np.count_nonzero(other.mask) - shared)
 
 
 def _agreement(one: SeenObject, other: SeenObject, tiles: ImageTiles) -> float:

@@ -13,7 +13,7 @@ from torch import nn
 from emlib.models.layer_style import check_word
 from emlib.models.mask_rcnn_anchors import PyramidAnchors
 from emlib.models.mask_rcnn_backbones import ARCHITECTURES, NORMS, STRIDES, build_backbone, torchvision
-from emlib.models.mask_rcnn_images import IMAGENET_MEAN, IMAGENET_STD, check_images, prepare_images
+from emlib.models.mask_rcnn_images import IMAGENET_MEAN, IMAGENET_STD, ImageBatch, check_images, prepare_images
 from emlib.models.mask_rcnn_limits import LimitsReached, choose_limits
 from emlib.models.mask_rcnn_rules import RULES
 from emlib.models.mask_rcnn_targets import check_targets
@@ -91,6 +91,7 @@ class MaskRCNN(nn.Module):
     """
 
     min_divisor = (1, 1)  # batches are padded to multiples of 32 inside
+    tile_grid = STRIDES[-1]  # of two tiles that start so, all maps have the same points
 
     def __init__(
         self,
@@ -219,14 +220,7 @@ class MaskRCNN(nn.Module):
         if targets is not None:
             check_targets(self.name, targets, [tuple(image.shape[1:]) for image in images], self.out_channels)
             self._refuse_fresh()
-        batch = prepare_images(
-            images,
-            mean=self.image_mean,
-            std=self.image_std,
-            short_sides=self.short_sides if self.training else self.test_short_sides,
-            long_side=self.long_side,
-            smooth_shrinking=self.rules.smooth_shrinking,
-        )
+        batch = self.prepare(images)
         features = self.backbone(batch.tensors)
         truth = None
         if targets is not None:
@@ -239,6 +233,17 @@ class MaskRCNN(nn.Module):
         for number, one in enumerate(found):
             one["boxes"] = batch.to_image(number, one["boxes"])
         return found
+
+    def prepare(self, images: list[torch.Tensor]) -> ImageBatch:
+        """Images as the backbone takes them."""
+        return prepare_images(
+            images,
+            mean=self.image_mean,
+            std=self.image_std,
+            short_sides=self.short_sides if self.training else self.test_short_sides,
+            long_side=self.long_side,
+            smooth_shrinking=self.rules.smooth_shrinking,
+        )
 
     def follow_objects(self, objects_per_image: int) -> None:
         """Change the limits that were left to the data: as if built with this `objects_per_image`.

@@ -10,6 +10,8 @@ from torch.nn import functional
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LEAST, MOST = -1.0, 2.0
+# Batches are padded to multiples of this: as often as four stages and a stem halve the size.
+PADDED = 32
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def prepare_images(
     short_sides: Sequence[int] = (),
     long_side: int | None = None,
     smooth_shrinking: bool = True,
-    divisor: int = 32,
+    divisor: int = PADDED,
 ) -> ImageBatch:
     """Standardise, resize and pad images.
 

@@ -46,19 +46,21 @@ class LimitsReached:
             yet, proposals of so little still become detections.
         detections: images with more detections above the score threshold than were reported. What was left out are
             the detections of the lowest score.
+        likely: those of `after_nms` where one of an objectness above 0.5 was not kept: objects may well be missing.
     """
 
     images: int = 0
     before_nms: int = 0
     after_nms: int = 0
     detections: int = 0
+    likely: int = 0
 
     def __add__(self, other: LimitsReached) -> LimitsReached:
         """Counts of both.
 
         Example:
             >>> LimitsReached(images=2, detections=1) + LimitsReached(images=1)
-            LimitsReached(images=3, before_nms=0, after_nms=0, detections=1)
+            LimitsReached(images=3, before_nms=0, after_nms=0, detections=1, likely=0)
         """
         return LimitsReached(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 

@@ -29,6 +29,8 @@ class ProposalNetwork(RegionProposalNetwork):
     and objects are compared in blocks; boxes that are not finite are dropped; and losses are calculated when targets
     are given, in training and in evaluation.
 
+    Where `score_thresh` is set, proposals of this objectness or less are dropped in testing.
+
     Args:
         channels: of the feature maps.
         anchors: the anchors of the levels.
@@ -131,13 +133,16 @@ class ProposalNetwork(RegionProposalNetwork):
         scores = logits[place]
         boxes = clip_boxes_to_image(boxes, size)
         finite = torch.isfinite(boxes).all(1) & torch.isfinite(scores)
+        if mode == "testing" and self.score_thresh:
+            finite &= torch.sigmoid(scores) > self.score_thresh
         boxes, scores, level = boxes[finite], scores[finite], level[finite]
         large = remove_small_boxes(boxes, SMALLEST)
         boxes, scores, level = boxes[large], scores[large], level[large]
         keep = suppress(boxes, scores, level, self.nms_thresh)
         dropped = scores[keep[self._post_nms_top_n[mode] :]]
         keep = keep[: self._post_nms_top_n[mode]]
-        reached = LimitsReached(before_nms=int(cut > 0), after_nms=int((dropped > _logit(POSSIBLE)).any()))
+        possible, likely = (int((dropped > _logit(share)).any()) for share in (POSSIBLE, LIKELY))
+        reached = LimitsReached(before_nms=int(cut > 0), after_nms=possible, likely=likely)
         return boxes[keep], reached
 
     def _losses(

@@ -24,8 +24,9 @@ BOX_SIZE = 7
 CANONICAL_SIDE, CANONICAL_LEVEL = 224, 4
 FINEST_LEVEL, COARSEST_LEVEL = 2, 5
 SMALLEST = 1e-2
-# Regions whose masks are calculated at a time when detecting: memory does not grow with the number of objects.
-_MASKS_AT_ONCE = 256
+# Regions that are classified at a time when detecting, and whose masks are calculated: memory does not grow with the
+# number of regions.
+_REGIONS_AT_ONCE, _MASKS_AT_ONCE = 2048, 256
 
 
 def pyramid_level(boxes: torch.Tensor, rules: DetectionRules) -> torch.Tensor:
@@ -149,7 +150,7 @@ class RegionHeads(RoIHeads):
         """
         if targets is not None:
             return [], self._losses(images, features, proposals, targets), LimitsReached()
-        logits, deltas = self._classify(features, proposals)
+        logits, deltas = self._classify_in_portions(features, proposals)
         found = self._select(logits, deltas, proposals, images.sizes)
         for number, one in enumerate(found):
             one["masks"] = self._masks(features, number, one)
@@ -158,6 +159,19 @@ class RegionHeads(RoIHeads):
     def _classify(self, features: list[torch.Tensor], boxes: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         logits, deltas = self.box_predictor(self.box_head(self.box_roi_pool(features, boxes)))
         return logits.float(), deltas.float()
+
+    def _classify_in_portions(
+        self, features: list[torch.Tensor], proposals: list[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if sum(len(one) for one in proposals) <= _REGIONS_AT_ONCE:
+            return self._classify(features, proposals)
+        portions = [
+            self._classify([level[image : image + 1] for level in features], [part])
+            for image, boxes in enumerate(proposals)
+            for part in boxes.split(_REGIONS_AT_ONCE)
+        ]
+        logits, deltas = zip(*portions, strict=True)
+        return torch.cat(logits), torch.cat(deltas)
 
     def _losses(
         self,

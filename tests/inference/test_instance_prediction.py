@@ -235,7 +235,7 @@ def test_a_real_network_in_one_look_gives_what_detect_gives():
     (expected,) = detect(network, [torch.from_numpy(image).permute(2, 0, 1) / 255])
     for window in (None, 128):
         before = network.limits_reached.images
-        found = predict_instances(network, image, window=window, score_threshold=0.0, **QUIET)
+        found = predict_instances(network, image, window=window, score_threshold=0.0, limits="network", **QUIET)
         assert network.training
         assert found.limits_reached.images == network.limits_reached.images - before == 1
         assert len(found) + found.empty == len(expected) > 5
@@ -258,7 +258,8 @@ def test_networks_that_resize_need_a_scale_for_tiles():
     handle = network.backbone.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].shape[2:]))
     found = predict_instances(network, image, window=64, scale=1.5, **QUIET)
     handle.remove()
-    assert seen == [(96, 96)] * 2
+    # Once for the statistics of both tiles, then for each; the second is what follows the first 64.
+    assert seen == [(96, 96), (96, 96), (96, 64)]
     assert found.boxes[:, 2].max(initial=0) <= 80
     assert (network.test_short_sides, network.long_side) == ((96,), 200)
     with pytest.raises(TypeError, match="PerfectDetector does not"):
@@ -281,8 +282,11 @@ def test_networks_that_resize_need_a_scale_for_tiles():
         ({"score_threshold": 50}, ValueError, "score_threshold is 50"),
         ({"merge_threshold": 0}, ValueError, "merge_threshold is 0"),
         ({"nms_threshold": 2}, ValueError, "nms_threshold is 2"),
+        ({"proposal_threshold": -1}, ValueError, "proposal_threshold is -1"),
+        ({"proposal_threshold": 0.5}, TypeError, "proposal_threshold is for a Mask R-CNN; PerfectDetector is none"),
         ({"nms_threshold": 0.5}, TypeError, "nms_threshold is for a Mask R-CNN; PerfectDetector is none"),
         ({"mask_threshold": float("nan")}, ValueError, "mask_threshold is nan"),
+        ({"limits": "none"}, ValueError, "limits is 'none', but one of area, network"),
         ({"batch_size": 0}, ValueError, "batch_size must be"),
         ({"rule": "other"}, ValueError, "rule is 'other'"),
     ],

@@ -9,7 +9,7 @@ from scipy.ndimage import binary_erosion
 
 from emlib.inference import plan_image_tiles, predict_instances
 from emlib.inference.image_tiles import NEAR
-from emlib.inference.tile_merging import CropIndex, SeenObject, merge_seen, see_object
+from emlib.inference.tile_merging import ENOUGH, CropIndex, SeenObject, merge_seen, see_object
 from emlib.models import ObjectMask
 
 QUIET = {"normalize": None, "progress": False}
@@ -25,36 +25,59 @@ def tile_pixels(tiles, number):
     return {(y, x) for y in range(rows.start, rows.stop) for x in range(columns.start, columns.stop)}
 
 
+def share_of_either(one, other):
+    return len(one & other) / len(one | other)
+
+
 def merged_by_sets(objects, tiles, threshold):
     """The three steps of `merge_seen` with sets of pixels and every pair compared."""
     objects = sorted(objects, key=lambda one: (-one.room, -one.score, min(one.tiles), one.mask.corner))
+    sets = [pixels_of(one.mask) for one in objects]
     kept = []
 
-    def keep(pixels, one, of_tiles, score):
-        others = [p for p, other, tiles_of, _ in kept if other.label == one.label and not tiles_of & of_tiles]
+    def seen_beside(pixels, one, of_tiles, numbers):
+        """Whether a tile of `of_tiles` saw the object `one` as another object than those of these numbers."""
+        for tile in of_tiles:
+            shares = {
+                number: share_of_either(sets[number], pixels)
+                for number, other in enumerate(objects)
+                if tile in other.tiles and other.label == one.label and sets[number] & pixels
+            }
+            best = max(shares.values(), default=0.0)
+            if best >= threshold and min(n for n, share in shares.items() if share == best) not in numbers:
+                return True
+        return False
+
+    def keep(pixels, one, of_tiles, score, numbers):
+        others = [
+            p
+            for p, other, tiles_of, _ in kept
+            if other.label == one.label and not tiles_of & of_tiles and not seen_beside(p, other, of_tiles, numbers)
+        ]
         if len(pixels & set().union(*others)) < threshold * len(pixels):
             kept.append((pixels, one, of_tiles, score))
 
-    for one in objects:
-        if one.room >= NEAR:
-            keep(pixels_of(one.mask), one, one.tiles, one.score)
-    pieces = [one for one in objects if one.room < NEAR]
-    groups = [{number} for number in range(len(pieces))]
-    for first, one in enumerate(pieces):
-        for second in range(first):
-            other = pieces[second]
+    for number, one in enumerate(objects):
+        if one.room >= NEAR and one.decides:
+            keep(sets[number], one, one.tiles, one.score, {number})
+    pieces = [number for number, one in enumerate(objects) if one.room < NEAR and one.decides]
+    groups = [{number} for number in pieces]
+    for first in pieces:
+        for second in pieces[: pieces.index(first)]:
+            one, other = objects[first], objects[second]
             both = tile_pixels(tiles, min(one.tiles)) & tile_pixels(tiles, min(other.tiles))
-            mine, theirs = pixels_of(one.mask) & both, pixels_of(other.mask) & both
+            mine, theirs = sets[first] & both, sets[second] & both
             if one.label != other.label or one.tiles == other.tiles or not mine & theirs:
                 continue
-            if len(mine & theirs) / len(mine | theirs) >= threshold:
+            if share_of_either(mine, theirs) >= threshold:
                 joined = [group for group in groups if first in group or second in group]
                 groups = [group for group in groups if group not in joined] + [set().union(*joined)]
     whole = []
     for group in groups:
-        parts = [pieces[number] for number in group]
-        pixels = set().union(*(pixels_of(one.mask) for one in parts))
-        whole.append((pixels, parts[0], frozenset().union(*(one.tiles for one in parts)), max(p.score for p in parts)))
+        parts = [objects[number] for number in group]
+        pixels = set().union(*(sets[number] for number in group))
+        tiles_of = frozenset().union(*(one.tiles for one in parts))
+        whole.append((pixels, parts[0], tiles_of, max(one.score for one in parts), group))
     for entry in sorted(whole, key=lambda entry: (-len(entry[0]), -entry[3], min(p[0] for p in entry[0]))):
         keep(*entry)
     return sorted((score, one.label, sorted(pixels)) for pixels, one, _, score in kept)
@@ -64,11 +87,15 @@ def merged_by_sets(objects, tiles, threshold):
 def test_merging_equals_the_comparison_of_all_pairs_of_sets(seed, threshold, layout):
     rng = np.random.default_rng(seed)
     tiles = plan_image_tiles((26, 31), *layout)
-    seen = []
+    seen, last = [], None
     for _ in range(rng.integers(0, 9)):
         # One object, which every tile sees in another way, if at all, and some take for something else.
         sides, label = rng.integers(1, 14, 2), rng.integers(1, 3)
         corner = rng.integers(0, np.array([26, 31]) - sides + 1)
+        if last is not None and rng.random() < 0.6:
+            # Beside the one before, partly below or above it.
+            corner = np.clip(last + rng.integers(-4, 5, 2), 0, np.array([26, 31]) - sides)
+        last = corner
         for number in range(len(tiles)):
             (rows, columns), whole = tiles.slices(number), np.zeros((26, 31), bool)
             y, x = corner + rng.integers(-1, 2, 2)
@@ -82,22 +109,20 @@ def test_merging_equals_the_comparison_of_all_pairs_of_sets(seed, threshold, lay
                 room = tiles.room(
                     number, (top + rows.start, left + columns.start, *np.add(box[3:1:-1], (rows.start, columns.start)))
                 )
-                better = any(
-                    tiles.room(
-                        other, (top + rows.start, left + columns.start, box[3] + rows.start, box[2] + columns.start)
-                    )
-                    >= NEAR
-                    and {
-                        (top + rows.start, left + columns.start),
-                        (box[3] + rows.start - 1, box[2] + columns.start - 1),
-                    }
-                    <= tile_pixels(tiles, other)
-                    for other in range(len(tiles))
+                extent = (
+                    top + rows.start,
+                    left + columns.start,
+                    top + rows.start + height,
+                    left + columns.start + width,
                 )
-                assert (found is None) == (room < NEAR and better)
-                if found is not None:
-                    assert found.room == room
-                    seen.append(found)
+                corners = {(extent[0], extent[1]), (extent[2] - 1, extent[3] - 1)}
+                best = max(
+                    tiles.room(other, extent) for other in range(len(tiles)) if corners <= tile_pixels(tiles, other)
+                )
+                assert best == tiles.best_room(extent) >= room
+                assert found.decides != (best >= NEAR and room < max(NEAR, ENOUGH * best))
+                assert found.room == room
+                seen.append(found)
     merged = merge_seen(rng.permutation(np.array(seen, object)).tolist(), tiles, threshold)
     assert [one.score for one in merged] == sorted((one.score for one in merged), reverse=True)
     result = sorted((one.score, one.label, sorted(pixels_of(one.mask))) for one in merged)
@@ -178,16 +203,35 @@ def test_objects_that_differ_from_tile_to_tile_stay_one():
 
 
 def test_two_neighbors_that_one_tile_took_for_one_stay_two():
-    tiles = plan_image_tiles((20, 50), (20, 30), 10)
+    tiles = plan_image_tiles((20, 80), (40, 50), 20)
     square = np.ones((8, 4), bool)
     # The right tile, in which they have less room, saw them as one.
-    first = see_object(tiles, 0, ObjectMask((6, 21), square), (21, 6, 25, 14), 0.6, 1)
-    second = see_object(tiles, 0, ObjectMask((6, 17), square), (17, 6, 21, 14), 0.6, 1)
-    both = see_object(tiles, 1, ObjectMask((6, 2), np.ones((8, 3), bool)), (2, 6, 5, 14), 0.9, 1)
+    first = see_object(tiles, 0, ObjectMask((6, 38), square), (38, 6, 42, 14), 0.6, 1)
+    second = see_object(tiles, 0, ObjectMask((6, 34), square), (34, 6, 38, 14), 0.6, 1)
+    both = see_object(tiles, 1, ObjectMask((6, 6), np.ones((8, 6), bool)), (6, 6, 12, 14), 0.9, 1)
     assert len(merge_seen([first, second, both], tiles, 0.5)) == 2
     # Of another class it is another object.
-    other = see_object(tiles, 1, ObjectMask((6, 2), np.ones((8, 3), bool)), (2, 6, 5, 14), 0.9, 2)
+    other = see_object(tiles, 1, ObjectMask((6, 6), np.ones((8, 6), bool)), (6, 6, 12, 14), 0.9, 2)
     assert len(merge_seen([first, second, other], tiles, 0.5)) == 3
+
+
+def test_an_object_below_another_stays_if_its_tile_saw_both():
+    tiles = plan_image_tiles((20, 80), (40, 50), 20)
+    large, small = np.ones((10, 8), bool), np.ones((4, 6), bool)
+    # The larger one is the right tile's to decide. Half of the smaller one's pixels are below it.
+    left = [
+        see_object(tiles, 0, ObjectMask((4, 40), large), (40, 4, 48, 14), 0.9, 1),
+        see_object(tiles, 0, ObjectMask((5, 37), small), (37, 5, 43, 9), 0.8, 1),
+    ]
+    right = [
+        see_object(tiles, 1, ObjectMask((4, 10), large), (10, 4, 18, 14), 0.7, 1),
+        see_object(tiles, 1, ObjectMask((5, 7), small), (7, 5, 13, 9), 0.6, 1),
+    ]
+    assert [(one.room, one.decides) for one in (*left, *right)] == [(2, False), (7, True), (10, True), (7, True)]
+    merged = merge_seen(left + right, tiles, 0.5)
+    assert [(one.score, one.mask.mask.shape) for one in merged] == [(0.8, (4, 6)), (0.7, (10, 8))]
+    # Without the word of the smaller one's tile it is taken for a part of the larger one.
+    assert merge_seen([left[1], right[0]], tiles, 0.5) == [right[0]]
 
 
 def test_objects_of_one_tile_are_never_merged():
@@ -200,10 +244,20 @@ def test_objects_of_one_tile_are_never_merged():
 
 
 def test_more_room_goes_before_score():
-    tiles = plan_image_tiles((20, 50), (20, 30), 16)
-    left = see_object(tiles, 0, ObjectMask((5, 17), np.ones((5, 8), bool)), (17, 5, 25, 10), 0.9, 1)
-    right = see_object(
-        tiles, 1, ObjectMask((5, 17 - tiles.starts[1][1]), np.ones((6, 8), bool)), (3, 5, 11, 11), 0.4, 1
-    )
+    tiles = plan_image_tiles((20, 80), (40, 50), 20)
+    left = see_object(tiles, 0, ObjectMask((5, 35), np.ones((5, 9), bool)), (35, 5, 44, 10), 0.4, 1)
+    right = see_object(tiles, 1, ObjectMask((5, 5), np.ones((6, 9), bool)), (5, 5, 14, 11), 0.9, 1)
+    assert (left.room, right.room) == (6, 5)
     (kept,) = merge_seen([left, right], tiles, 0.5)
-    assert kept is (left if left.room > right.room else right)
+    assert kept is left
+
+
+def test_what_a_tile_sees_at_its_border_does_not_count_where_another_sees_more():
+    tiles = plan_image_tiles((20, 80), (40, 50), 20)
+    phantom = ObjectMask((5, 42), np.ones((5, 4), bool)), (42, 5, 46, 10), 0.9, 1
+    assert not see_object(tiles, 0, *phantom).decides
+    assert merge_seen([see_object(tiles, 0, *phantom)], tiles, 0.5) == []
+    moved = ObjectMask((5, 12), phantom[0].mask), (12, 5, 16, 10), 0.9, 1
+    decisive = see_object(tiles, 1, *moved)
+    assert (decisive.room, decisive.decides) == (12, True)
+    assert merge_seen([decisive], tiles, 0.5) == [decisive]

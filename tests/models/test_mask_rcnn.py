@@ -138,12 +138,19 @@ def test_detections_do_not_depend_on_the_batch(learned, scenes):
         detect(network, images, batch_size=0)
 
 
-def test_masks_do_not_depend_on_the_portions(learned, scenes, monkeypatch):
+def test_detections_do_not_depend_on_the_portions(learned, scenes, monkeypatch):
     from emlib.models import mask_rcnn_regions
 
     whole = detect(learned[0], [scenes[0][0]])[0]
     monkeypatch.setattr(mask_rcnn_regions, "_MASKS_AT_ONCE", 3)
     np.testing.assert_allclose(detect(learned[0], [scenes[0][0]])[0].masks, whole.masks, atol=1e-4)
+    # And of the regions that are classified, of two images together.
+    images = [one for one, _ in scenes[:2]]
+    whole = detect(learned[0], images, batch_size=2)
+    monkeypatch.setattr(mask_rcnn_regions, "_REGIONS_AT_ONCE", 70)
+    for one, other in zip(detect(learned[0], images, batch_size=2), whole, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-3)
 
 
 def test_what_a_limit_cuts_off_is_counted(learned, scenes):
@@ -163,7 +170,7 @@ def test_what_a_limit_cuts_off_is_counted(learned, scenes):
     detect(network, [image])
     network.rpn._pre_nms_top_n["testing"] = 1
     detect(network, [image])
-    assert network.limits_reached == LimitsReached(images=6, before_nms=1, after_nms=1, detections=1)
+    assert network.limits_reached == LimitsReached(images=6, before_nms=1, after_nms=1, detections=1, likely=1)
 
 
 def overlaps_of_boxes(first, second):
