@@ -29,7 +29,7 @@ reproduce: .venv
 	$(BIN)/emlib reproduce --profile smoke --fresh
 
 control: .venv
-	$(BIN)/emlib reproduce 1_mitochondria_contours 2_mitochondria_pipeline 3_neurons_affinities 4_nuclei_maskrcnn 5_cells_flows --profile smoke --fresh --control --out runs/control
+	$(BIN)/emlib reproduce 1_mitochondria_contours 3_neurons_affinities 4_nuclei_maskrcnn 5_cells_flows --profile smoke --fresh --control --out runs/control
 
 test: .venv
 	$(BIN)/python -m pytest -n $(JOBS)
